@@ -1,0 +1,202 @@
+"""A real broker seen from outside, past every client of the worker's own.
+
+No fixtures and no assertions in here.
+"""
+
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import confluent_kafka
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # in no __all__ of the client's
+from confluent_kafka.cimpl import NewPartitions, NewTopic
+
+from tests.integration.harness import wait_until
+from worker.core.records import Headers, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One record to produce. Without a partition (-1) the key decides."""
+
+    value: bytes | None
+    key: bytes | None = None
+    headers: Headers = ()
+    partition: int = -1
+    timestamp_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One record as it lies in Kafka."""
+
+    topic: str
+    partition: int
+    record: Record
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers as text, the last of each name."""
+        return {name: (value or b"").decode(errors="replace") for name, value in self.record.headers}
+
+
+class Cluster:
+    """A broker seen from outside: topics are made, filled and read back past every client the worker uses itself."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self.bootstrap_servers = bootstrap_servers
+        # Every name of this test run carries it, so that runs on one broker do not meet.
+        self.run = f"t{uuid.uuid4().hex[:8]}"
+        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
+
+    def unique(self, what: str) -> str:
+        """A name no other test uses."""
+        return f"{what}-{self.run}-{uuid.uuid4().hex[:8]}"
+
+    def make_topic(self, partitions: int = 1, name: str | None = None, **config: str) -> str:
+        """A new topic; `config` with underscores for dots (`max_message_bytes="2000000"`)."""
+        topic = name or self.unique("delivery")
+        settings = {key.replace("_", "."): value for key, value in config.items()}
+        made = self._admin.create_topics([NewTopic(topic, partitions, 1, config=settings)])
+        made[topic].result(timeout=10)
+        wait_until(lambda: self._has_leaders(topic, partitions), 10, f"leaders for the partitions of {topic}")
+        return topic
+
+    def add_partitions(self, topic: str, total: int) -> None:
+        self._admin.create_partitions([NewPartitions(topic, total)])[topic].result(timeout=10)
+        wait_until(lambda: self._has_leaders(topic, total), 10, f"leaders for the partitions of {topic}")
+
+    def topics(self) -> set[str]:
+        return set(self._admin.list_topics(timeout=10).topics)
+
+    def produce(self, topic: str, messages: Iterable[Message], **properties: str) -> list[Stored]:
+        """Writes them in order, returns them with their offsets; raises KafkaException when one is refused."""
+        producer = Producer(
+            {
+                "bootstrap.servers": self.bootstrap_servers,
+                "enable.idempotence": True,
+                "message.max.bytes": 8_000_000,
+                "linger.ms": 5,
+                "log_level": 0,
+                **{name.replace("_", "."): value for name, value in properties.items()},
+            }
+        )
+        stored: list[Stored] = []
+        errors: list[KafkaError] = []
+
+        def reported(error: KafkaError | None, message: confluent_kafka.Message) -> None:
+            if error is not None:
+                errors.append(error)
+            else:
+                stored.append(_stored(message))
+
+        for message in messages:
+            producer.produce(
+                topic,
+                value=message.value,
+                key=message.key,
+                headers=list(message.headers),
+                on_delivery=reported,
+                timestamp=message.timestamp_ms,
+                partition=message.partition,
+            )
+            producer.poll(0)
+        producer.flush(30)
+        if errors:
+            raise KafkaException(errors[0])
+        return stored
+
+    def committed(self, group: str, topic: str) -> dict[int, int]:
+        """The next offset of each partition the group has committed; the others are missing."""
+        asked = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group]
+        try:
+            partitions = asked.result(timeout=10).topic_partitions
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return {}
+            raise
+        return {tp.partition: tp.offset for tp in partitions or () if tp.topic == topic and tp.offset >= 0}
+
+    def end_offsets(self, topic: str) -> dict[int, int]:
+        """The last stable offset of each partition: what a read_committed reader gets to."""
+        asked = {
+            TopicPartition(topic, partition): OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's own
+            for partition in self._partitions(topic)
+        }
+        answered = self._admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED)
+        return {tp.partition: future.result(timeout=10).offset for tp, future in answered.items()}
+
+    def read_topic(self, topic: str) -> list[Stored]:
+        """All a read_committed reader sees, each partition in order of offsets; nothing if there is no such topic."""
+        reader = Consumer(
+            {
+                "bootstrap.servers": self.bootstrap_servers,
+                "group.id": self.unique("reader"),
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "log_level": 0,
+            }
+        )
+        open_partitions = set(self._partitions(topic))
+        found: list[Stored] = []
+        deadline = time.monotonic() + 30
+        try:
+            reader.assign([TopicPartition(topic, partition, 0) for partition in open_partitions])
+            while open_partitions and time.monotonic() < deadline:
+                for message in reader.consume(1000, timeout=0.1):
+                    error = message.error()
+                    if error is None:
+                        found.append(_stored(message))
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        open_partitions.discard(message.partition())
+                    else:
+                        raise KafkaException(error)
+        finally:
+            reader.close()
+        if open_partitions:
+            raise TimeoutError(f"the end of {topic} {sorted(open_partitions)} was not reached within 30 s")
+        return sorted(found, key=lambda stored: (stored.partition, stored.record.offset))
+
+    def delete_topics_of_this_run(self) -> None:
+        ours = [topic for topic in self.topics() if self.run in topic]
+        if ours:
+            for future in self._admin.delete_topics(ours).values():
+                future.result(timeout=10)
+
+    def _partitions(self, topic: str) -> list[int]:
+        return sorted(self._admin.list_topics(topic, timeout=10).topics[topic].partitions)
+
+    def _has_leaders(self, topic: str, partitions: int) -> bool:
+        known = self._admin.list_topics(topic, timeout=10).topics[topic].partitions
+        return len(known) == partitions and all(partition.leader >= 0 for partition in known.values())
+
+
+def _stored(message: confluent_kafka.Message) -> Stored:
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None
+    assert partition is not None
+    assert offset is not None
+    headers = message.headers() or []
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    return Stored(
+        topic,
+        partition,
+        Record(
+            offset=offset,
+            timestamp_ms=message.timestamp()[1],
+            key=message.key(),
+            value=message.value(),
+            headers=tuple((name, value.encode() if isinstance(value, str) else value) for name, value in pairs),
+        ),
+    )

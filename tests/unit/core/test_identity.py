@@ -1,0 +1,137 @@
+import msgspec
+import pytest
+
+from tests.builders import TIME_MS, TTL_MS
+from worker.core.identity import MAX_STATE_BYTES, Identities, visitor_of
+
+VISITOR = "a:df_8f2a1c9e"
+JANE = {"email": "jane.doe@acme.com", "name": "Jane Doe"}
+
+
+def jane() -> Identities:
+    identities = Identities(TTL_MS)
+    identities.learn(VISITOR, "user-123", dict(JANE), at_ms=TIME_MS, offset=1)
+    return identities
+
+
+def traits(identities: Identities, user_id: str | None = "user-123", at_ms: int = TIME_MS) -> dict[str, object]:
+    return identities.traits_for(VISITOR, user_id, at_ms=at_ms, offset=9)
+
+
+def test_traits_merge_and_newer_wins() -> None:
+    identities = jane()
+    identities.learn(VISITOR, "user-123", {"name": "Jane", "company": "Acme Inc"}, at_ms=TIME_MS, offset=2)
+
+    assert traits(identities) == {"email": "jane.doe@acme.com", "name": "Jane", "company": "Acme Inc"}
+
+
+def test_null_removes_a_trait() -> None:
+    identities = jane()
+    identities.learn(VISITOR, "user-123", {"name": None}, at_ms=TIME_MS, offset=2)
+
+    assert traits(identities) == {"email": "jane.doe@acme.com"}
+
+
+def test_another_user_replaces_everything_known() -> None:
+    identities = jane()
+    identities.learn(VISITOR, "user-456", {"company": "Acme Inc"}, at_ms=TIME_MS, offset=2)
+
+    assert traits(identities, "user-456") == {"company": "Acme Inc"}
+    assert traits(identities, "user-123") == {}
+
+
+def test_an_identify_without_a_user_keeps_the_user() -> None:
+    identities = jane()
+    identities.learn(VISITOR, None, {"company": "Acme Inc"}, at_ms=TIME_MS, offset=2)
+
+    assert traits(identities, "user-456") == {}
+    assert len(traits(identities)) == 3
+
+
+def test_traits_of_one_user_never_go_to_another() -> None:
+    assert traits(jane(), "user-456") == {}
+
+
+@pytest.mark.parametrize("user_id", [None, "user-123"])
+def test_traits_go_to_the_same_user_and_to_events_without_one(user_id: str | None) -> None:
+    assert traits(jane(), user_id) == JANE
+
+
+def test_an_anonymous_id_is_not_the_user_id_of_the_same_letters() -> None:
+    assert visitor_of("x", None) != visitor_of(None, "x")
+
+
+@pytest.mark.parametrize(
+    ("anonymous_id", "user_id", "expected"),
+    [("a", "u", "a:a"), (None, "u", "u:u"), ("", "u", "u:u"), (None, None, None), ("", "", None)],
+)
+def test_the_anonymous_id_comes_first(anonymous_id: str | None, user_id: str | None, expected: str | None) -> None:
+    assert visitor_of(anonymous_id, user_id) == expected
+
+
+@pytest.mark.parametrize(("age_ms", "known"), [(TTL_MS, True), (TTL_MS + 1, False)], ids=["in time", "too old"])
+def test_a_visitor_expires_by_event_time(age_ms: int, *, known: bool) -> None:
+    identities = jane()
+
+    assert bool(traits(identities, at_ms=TIME_MS + age_ms)) is known
+    assert len(identities) == (1 if known else 0)
+
+
+def test_expiry_is_a_change_at_the_offset_of_the_event_that_showed_it() -> None:
+    identities = jane()
+    identities.changes.clear()
+    traits(identities, at_ms=TIME_MS + TTL_MS + 1)
+
+    assert identities.changes == [(9, VISITOR, None)]
+
+
+def test_a_forgotten_visitor_is_a_change_without_a_state() -> None:
+    identities = jane()
+    identities.changes.clear()
+    identities.forget(VISITOR, offset=5)
+    identities.forget(VISITOR, offset=6)
+
+    assert identities.changes == [(5, VISITOR, None)]
+    assert traits(identities) == {}
+
+
+def test_a_trait_that_would_pass_32_kb_is_not_learned_and_counted() -> None:
+    identities = jane()
+    identities.learn(VISITOR, "user-123", {"company": "x" * MAX_STATE_BYTES}, at_ms=TIME_MS, offset=2)
+
+    assert traits(identities) == JANE
+    assert identities.traits_refused == 1
+
+
+def test_no_state_is_larger_than_32_kb() -> None:
+    identities = jane()
+    for offset in range(2, 60):
+        identities.learn(VISITOR, "user-123", {f"trait {offset}": "é" * 1_000}, at_ms=TIME_MS, offset=offset)
+
+    assert max(len(change.state or b"") for change in identities.changes) <= MAX_STATE_BYTES
+    assert identities.traits_refused > 0
+
+
+def test_a_state_read_back_is_the_state_that_was_written() -> None:
+    written = {change.visitor: change.state or b"" for change in jane().changes}
+
+    assert traits(Identities(TTL_MS, written)) == JANE
+
+
+def test_a_change_holds_the_whole_state_as_json() -> None:
+    assert msgspec.json.decode(jane().changes[-1].state or b"") == ["user-123", TIME_MS, JANE]
+
+
+def test_the_traits_handed_out_cannot_change_what_is_known() -> None:
+    identities = jane()
+    traits(identities).clear()
+
+    assert traits(identities) == JANE
+
+
+def test_an_identify_that_leaves_nothing_forgets_the_visitor() -> None:
+    identities = Identities(TTL_MS)
+    identities.learn(VISITOR, None, {"email": "jane.doe@acme.com"}, at_ms=TIME_MS, offset=1)
+    identities.learn(VISITOR, None, {"email": None}, at_ms=TIME_MS, offset=2)
+
+    assert len(identities) == 0

@@ -1,0 +1,164 @@
+"""What is asked of the cluster beside reading and writing: metadata, offsets, topics. Every call blocks, so none is
+made on the loop's thread.
+
+Translates confluent_kafka's errors: KafkaUnavailableError (again later) or TopicRefusedError (somebody has to mend
+something).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from logging import getLogger
+from typing import Any, TypeVar
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as KafkaPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package does not mark what it exports again
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
+
+from worker.core.records import TopicPartition
+from worker.errors import KafkaUnavailableError, TopicRefusedError
+
+# A dead letter is its record plus the worker's headers (4 KB) and the framing of a batch: never larger than this on
+# top.
+DEAD_LETTER_HEADROOM_BYTES = 64 * 1024
+DEAD_LETTER_RETENTION_MS = 30 * 24 * 60 * 60 * 1000
+
+_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # untyped there
+_LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # untyped there
+
+Answered = TypeVar("Answered")
+
+
+@dataclass(frozen=True, slots=True)
+class Offsets:
+    """`committed` None: the group has committed nothing there. `earliest` is the log's start, `latest` its end."""
+
+    committed: int | None
+    earliest: int
+    latest: int
+
+
+class Cluster:
+    """One AdminClient. Threads may share it."""
+
+    def __init__(self, properties: Mapping[str, Any], timeout_seconds: float = 10.0) -> None:
+        self._admin = AdminClient(dict(properties), logger=getLogger("librdkafka"))
+        self._timeout_seconds = timeout_seconds
+
+    def partitions(self) -> dict[str, int]:
+        """How many partitions each topic has. Raises KafkaUnavailableError."""
+        # All topics, never one by name: asking for one that does not exist may make it, with the broker's defaults.
+        metadata = _translated(lambda: self._admin.list_topics(timeout=self._timeout_seconds))
+        return {name: len(topic.partitions) for name, topic in metadata.topics.items() if topic.error is None}
+
+    def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """The end of each partition that can be asked for one: the offset its next record will get."""
+        return self._offsets(partitions, _LATEST)
+
+    def offsets(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Offsets]:
+        """Committed, first and next offset of each that has an answer. Raises KafkaUnavailableError where none has.
+
+        Committed offsets that a transaction still has in the air are waited for (`require_stable`): the former owner's
+        last commit counts.
+        """
+        wanted = list(partitions)
+        request = ConsumerGroupTopicPartitions(group, [KafkaPartition(*tp) for tp in wanted])
+        futures = _translated(
+            lambda: self._admin.list_consumer_group_offsets(
+                [request], require_stable=True, request_timeout=self._timeout_seconds
+            )
+        )
+        answer = self._result(futures[group])
+        committed: dict[TopicPartition, int | None] = {}
+        for part in answer.topic_partitions or []:
+            if part.error is None:
+                committed[TopicPartition(part.topic, part.partition)] = part.offset if part.offset >= 0 else None
+        earliest = self._offsets(wanted, _EARLIEST)
+        latest = self._offsets(wanted, _LATEST)
+        found = [tp for tp in wanted if tp in committed and tp in earliest and tp in latest]
+        if not found:
+            raise KafkaUnavailableError(f"no offsets of group {group} could be had")
+        return {tp: Offsets(committed[tp], earliest[tp], latest[tp]) for tp in found}
+
+    def _offsets(self, partitions: Iterable[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
+        """Leaves out partitions without an answer; raises KafkaUnavailableError if that leaves none."""
+        request = {KafkaPartition(*tp): spec for tp in partitions}
+        if not request:
+            return {}
+        futures = _translated(lambda: self._admin.list_offsets(request, request_timeout=self._timeout_seconds))
+        offsets: dict[TopicPartition, int] = {}
+        problem: KafkaUnavailableError | None = None
+        for part, future in futures.items():
+            try:
+                offsets[TopicPartition(part.topic, part.partition)] = self._result(future).offset
+            except KafkaUnavailableError as error:
+                problem = error
+        if problem is not None and not offsets:
+            raise problem
+        return offsets
+
+    def make_dead_letter_topic(self, source: str, name: str) -> None:
+        """Makes the topic where it is missing; returns when it is there.
+
+        Raises TopicRefusedError, or KafkaUnavailableError.
+        """
+        existing = self.partitions()
+        if name in existing:
+            return
+        if source not in existing:
+            raise TopicRefusedError(f"topic {name} cannot be made: its source {source} is gone")
+        largest = int(self._config(source).get("max.message.bytes", "1048588"))
+        self._create(
+            NewTopic(
+                name,
+                num_partitions=existing[source],
+                config={
+                    "cleanup.policy": "delete",
+                    "retention.ms": str(DEAD_LETTER_RETENTION_MS),
+                    "max.message.bytes": str(largest + DEAD_LETTER_HEADROOM_BYTES),
+                },
+            )
+        )
+
+    def _config(self, topic: str) -> dict[str, str]:
+        """The topic's settings; empty without the right to read them, so that defaults apply."""
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        try:
+            futures = self._admin.describe_configs([resource], request_timeout=self._timeout_seconds)
+            entries = self._result(futures[resource])
+        except (KafkaUnavailableError, TopicRefusedError):
+            return {}
+        return {name: entry.value for name, entry in entries.items() if entry.value is not None}
+
+    def _create(self, topic: NewTopic) -> None:
+        futures = _translated(lambda: self._admin.create_topics([topic], operation_timeout=self._timeout_seconds))
+        try:
+            futures[topic.topic].result(self._timeout_seconds)
+        except KafkaException as error:
+            code = error.args[0]
+            if code.code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                return
+            raise TopicRefusedError(
+                f"topic {topic.topic} is missing and cannot be made: {code.str()}. Give the worker the right to create "
+                f"it (CREATE on the topic or the cluster), or make it yourself with {topic.num_partitions} partitions"
+            ) from error
+        except TimeoutError as error:
+            raise KafkaUnavailableError(f"topic {topic.topic} was not made in time") from error
+
+    def _result(self, future: "Future[Answered]") -> Answered:
+        return _translated(lambda: future.result(self._timeout_seconds))
+
+
+def _translated(call: Callable[[], Answered]) -> Answered:
+    try:
+        return call()
+    except KafkaException as error:
+        raise KafkaUnavailableError(error.args[0].str()) from error
+    except TimeoutError as error:
+        raise KafkaUnavailableError("no answer in time") from error

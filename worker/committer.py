@@ -1,0 +1,217 @@
+"""Dead letters, identity changes and offsets in one Kafka transaction, on a thread of its own. Decides nothing about
+what is settled.
+
+One transaction at a time. The group's metadata comes with each commit, taken on the poll thread together with what it
+covers, and is never renewed for the same commit: the broker checks membership, not ownership, so fresh metadata would
+let an old owner's offsets through.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from logging import getLogger
+from typing import Any, Protocol
+from uuid import uuid4
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import TopicPartition as KafkaPartition
+
+from worker.core.commands import Commit
+from worker.core.outcomes import DeadLetter, HoldReason
+from worker.core.records import TopicPartition
+from worker.dead_letters import headers_of
+from worker.errors import KafkaUnavailableError, TopicRefusedError
+from worker.topics import TopicNames
+
+TRANSACTION_TIMEOUT_MS = 5_000
+# How long one step may take before the transaction counts as failed; above its time-out, after which the broker ends it
+# anyway.
+STEP_TIMEOUT_SECONDS = 6.0
+
+_NOT_ALLOWED = frozenset(
+    {
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    commit: Commit
+
+
+@dataclass(frozen=True, slots=True)
+class CommitFailed:
+    """Nothing of it is visible. `refusal` None: a passing fault; else somebody has to mend what `detail` says."""
+
+    commit: Commit
+    refusal: HoldReason | None
+    detail: str
+
+
+CommitResult = Committed | CommitFailed
+
+
+class TopicMaker(Protocol):
+    """Makes the worker's own topics where they are missing. Raises TopicRefusedError or KafkaUnavailableError."""
+
+    def make_dead_letter_topic(self, source: str, name: str) -> None: ...
+
+
+class _RefusedError(Exception):
+    """The transaction was aborted or never begun; carries what CommitFailed says."""
+
+    def __init__(self, refusal: HoldReason | None, detail: str) -> None:
+        super().__init__(detail)
+        self.refusal = refusal
+
+
+class Committer:
+    """`report` is called from the committer's thread, once for every commit. The other methods return at once."""
+
+    def __init__(
+        self,
+        properties: Mapping[str, Any],
+        names: TopicNames,
+        group: str,
+        topics: TopicMaker,
+        report: Callable[[CommitResult], None],
+        wall_ms: Callable[[float], int],
+    ) -> None:
+        self._properties = dict(properties)
+        self._names = names
+        self._group = group
+        self._topics = topics
+        self._report = report
+        self._wall_ms = wall_ms
+        self._producer: Producer | None = None
+        self._made: set[str] = set()
+        self._undelivered: list[tuple[str, KafkaError]] = []
+        self._queue: queue.SimpleQueue[tuple[Commit, object] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="committer", daemon=True)
+        self._thread.start()
+
+    def commit(self, commit: Commit, group_metadata: object) -> None:
+        self._queue.put((commit, group_metadata))
+
+    def close(self, timeout_seconds: float = 5.0) -> None:
+        """Ends the thread after the commits already handed over."""
+        self._queue.put(None)
+        self._thread.join(timeout_seconds)
+
+    def _work(self) -> None:
+        while (job := self._queue.get()) is not None:
+            commit, group_metadata = job
+            try:
+                self._make_topics(commit)
+                self._transact(commit, group_metadata)
+            except _RefusedError as refused:
+                # Whatever is wrong may be a topic that was there a moment ago: it is looked for again before the next
+                # try.
+                self._made.clear()
+                self._report(CommitFailed(commit, refused.refusal, str(refused)))
+            else:
+                self._report(Committed(commit))
+
+    def _make_topics(self, commit: Commit) -> None:
+        """Before the producer touches a name: asking for a missing topic may make it, with the broker's seven days of
+        retention.
+        """
+        for topic in {share.tp.topic for share in commit.lanes if share.dead_letters} - self._made:
+            try:
+                self._topics.make_dead_letter_topic(topic, self._names.dead_letter(topic))
+            except TopicRefusedError as error:
+                raise _RefusedError(HoldReason.DEAD_LETTER_REFUSED, str(error)) from error
+            except KafkaUnavailableError as error:
+                raise _RefusedError(None, str(error)) from error
+            self._made.add(topic)
+
+    def _transact(self, commit: Commit, group_metadata: object) -> None:
+        producer = self._ready()
+        self._undelivered.clear()
+        try:
+            producer.begin_transaction()
+            for share in commit.lanes:
+                for letter in share.dead_letters:
+                    self._produce(producer, share.tp, letter)
+            offsets = [KafkaPartition(*share.tp, share.next_offset) for share in commit.lanes]
+            producer.send_offsets_to_transaction(offsets, group_metadata, STEP_TIMEOUT_SECONDS)
+            producer.commit_transaction(STEP_TIMEOUT_SECONDS)
+        except KafkaException as error:
+            raise self._aborted(producer, error.args[0]) from error
+
+    def _ready(self) -> Producer:
+        """The producer, made and registered with its coordinator; a new one, with a new id, after a fatal error."""
+        if self._producer is None:
+            producer = Producer(
+                {
+                    # back to back, the coordinator answers CONCURRENT_TRANSACTIONS and the producer waits this long
+                    "retry.backoff.ms": 5,
+                    "linger.ms": 0,
+                    # the broker and the topic decide what is too large, not the client
+                    "message.max.bytes": 1_000_000_000,
+                    **self._properties,
+                    "transactional.id": f"{self._group}-{uuid4()}",
+                    "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+                },
+                logger=getLogger("librdkafka"),
+            )
+            try:
+                producer.init_transactions(STEP_TIMEOUT_SECONDS)
+            except KafkaException as error:
+                raise _refused_for(error.args[0]) from error
+            self._producer = producer
+        return self._producer
+
+    def _produce(self, producer: Producer, tp: TopicPartition, letter: DeadLetter) -> None:
+        topic = self._names.dead_letter(tp.topic)
+        while True:
+            try:
+                producer.produce(
+                    topic,
+                    key=letter.record.key,
+                    value=letter.record.value,
+                    headers=list(headers_of(letter, tp, self._group, self._wall_ms)),
+                    on_delivery=self._delivered,
+                )
+                producer.poll(0)
+                return
+            except BufferError:
+                producer.poll(0.1)
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._undelivered.append((message.topic() or "", error))
+
+    def _aborted(self, producer: Producer, error: KafkaError) -> _RefusedError:
+        """Ends the transaction, whatever state it is in, and says what was wrong with it."""
+        refused = _refused_for(error)
+        try:
+            producer.abort_transaction(STEP_TIMEOUT_SECONDS)
+        except KafkaException:
+            # Neither committed nor aborted: the broker ends it after its time-out. This producer is of no more use.
+            self._producer = None
+            producer.purge()
+        # a purged message is a consequence of the abort, not the reason for it
+        reasons = [found for found in self._undelivered if found[1].code() != KafkaError._PURGE_QUEUE]
+        if reasons:
+            topic, reason = reasons[0]
+            detail = f"a dead letter was refused by topic {topic}: {reason.str()}"
+            if reason.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                detail += "; raise its max.message.bytes above the source topic's"
+            refused = _RefusedError(HoldReason.DEAD_LETTER_REFUSED, detail)
+        if error.fatal():
+            self._producer = None
+        return refused
+
+
+def _refused_for(error: KafkaError) -> _RefusedError:
+    if error.code() in _NOT_ALLOWED:
+        return _RefusedError(
+            HoldReason.COMMIT_REFUSED, f"not allowed: {error.str()}; the README lists the ACLs the worker needs"
+        )
+    return _RefusedError(None, f"{error.name()}: {error.str()}")

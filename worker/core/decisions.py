@@ -1,0 +1,222 @@
+"""What becomes of one decoded event: the order of decisions of DESIGN §1, in one place.
+
+consent → type, track name → identity → mapping → ids, timestamp, messageId, size. Whatever the API is known to refuse
+or to drop silently is refused here, before it is sent.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from worker.core.batching import Item, fits_alone
+from worker.core.consent import Consent
+from worker.core.decoding import Event, SchemaRef
+from worker.core.identity import Identities, Traits, visitor_of
+from worker.core.lanes import Decision
+from worker.core.mapping import PAGE, EventMapping
+from worker.core.outcomes import DeadLetter, Reason, Stage
+from worker.core.payloads import (
+    MAX_MESSAGE_ID_CHARACTERS,
+    NotJsonError,
+    derived_message_id,
+    encode,
+    timestamp_text,
+)
+from worker.core.records import Record, TopicPartition
+
+TYPES = frozenset({"page", "track", "identify", "group"})
+OTHER = "other"
+
+
+class TraitsPlacement(StrEnum):
+    TOP_LEVEL = "top_level"
+    CONTEXT = "context"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the integration wants sent, and how. `traits` None: all of them."""
+
+    consent: Consent
+    mapping: EventMapping
+    traits: tuple[str, ...] | None = ("email", "name", "company")
+    placement: TraitsPlacement = TraitsPlacement.TOP_LEVEL
+    forward_identify: bool = False
+    event_max_bytes: int | None = None
+    batch_max_bytes: int = 500_000
+
+
+class _RefusedError(Exception):
+    """Reject: this event is a dead letter, for this reason."""
+
+    def __init__(self, reason: Reason, stage: Stage, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.stage = stage
+
+
+class Decider:
+    """Decides events one by one, in the order of their offsets; the only memory it touches is the lane's identities."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._labels = policy.mapping.targets | {"page", "identify"}
+
+    def decide(
+        self, tp: TopicPartition, record: Record, event: Event, identities: Identities, *, schema: SchemaRef, now: float
+    ) -> Decision:
+        """An item to send, a reason to filter it, or a dead letter."""
+        try:
+            return self._decide(tp, record, event, identities, schema)
+        except _RefusedError as refused:
+            return DeadLetter(record, refused.reason, refused.stage, str(refused), now, schema)
+
+    def _decide(
+        self, tp: TopicPartition, record: Record, event: Event, identities: Identities, schema: SchemaRef
+    ) -> Item | Reason:
+        visitor = visitor_of(event.anonymous_id, event.user_id)
+        without_consent = self._policy.consent.judge(event.consent)
+        if without_consent:
+            if without_consent is Reason.CONSENT_DENIED and visitor:
+                identities.forget(visitor, offset=record.offset)
+            return without_consent
+        if event.type not in TYPES:
+            raise _invalid(f"unknown type {_excerpt(event.type)}" if event.type else "no type")
+        if event.type == "track" and not (event.event and event.event.strip()):
+            raise _invalid("a track without an event name")
+        if event.type == "identify":
+            self._learn(record, event, visitor, identities)
+        name = self._name(event)
+        if isinstance(name, Reason):
+            if visitor is None and name is Reason.ABSORBED:
+                raise _invalid("neither anonymousId nor userId")
+            return name
+        return self._item(tp, record, event, name, visitor, identities, schema)
+
+    def _learn(self, record: Record, event: Event, visitor: str | None, identities: Identities) -> None:
+        if visitor is None:
+            raise _invalid("neither anonymousId nor userId")
+        if event.malformed == "traits":
+            raise _invalid("traits are a string that holds no JSON object")
+        traits = self._chosen(event.traits or {})
+        try:
+            encode(traits)
+        except NotJsonError as error:
+            raise _invalid(f"{error} in the traits") from None
+        at_ms = record.timestamp_ms if event.timestamp_ms is None else event.timestamp_ms
+        identities.learn(visitor, event.user_id, traits, at_ms=at_ms, offset=record.offset)
+
+    def _name(self, event: Event) -> str | Reason:
+        """What goes out as `event` (track), or the type itself; a reason where nothing goes out."""
+        match event.type:
+            case "track":
+                name = self._policy.mapping.track(event.event or "")
+                if name == "":
+                    raise _invalid("an event name without a letter or digit")
+                return name
+            case "page":
+                return self._policy.mapping.page or PAGE
+            case "identify" if self._policy.forward_identify:
+                return "identify"
+        return Reason.ABSORBED
+
+    def _chosen(self, traits: Mapping[str, object]) -> Traits:
+        """The configured traits, in the configured order, nulls included (in an identify they mean: remove)."""
+        wanted = self._policy.traits
+        if wanted is None:
+            return dict(traits)
+        return {name: traits[name] for name in wanted if name in traits}
+
+    def _item(
+        self,
+        tp: TopicPartition,
+        record: Record,
+        event: Event,
+        name: str,
+        visitor: str | None,
+        identities: Identities,
+        schema: SchemaRef,
+    ) -> Item:
+        if visitor is None:
+            raise _invalid("neither anonymousId nor userId")
+        if event.timestamp_ms is None:
+            raise _invalid("no readable timestamp (it needs a zone, or a timestamp-millis or timestamp-micros type)")
+        if event.message_id and len(event.message_id) > MAX_MESSAGE_ID_CHARACTERS:
+            raise _invalid(
+                f"a messageId of {len(event.message_id)} characters, {MAX_MESSAGE_ID_CHARACTERS} are allowed"
+            )
+        if event.malformed:
+            raise _invalid(f"{event.malformed} are a string that holds no JSON object")
+        message_id = event.message_id or derived_message_id(tp, record)
+        traits = {key: value for key, value in self._chosen(event.traits or {}).items() if value is not None}
+        if event.type != "identify":
+            known = identities.traits_for(visitor, event.user_id, at_ms=event.timestamp_ms, offset=record.offset)
+            traits = self._chosen({**known, **traits}) if known else traits
+        payload = self._payload(event, name, message_id, timestamp_text(event.timestamp_ms), traits)
+        label = name if name in self._labels else OTHER
+        return Item(record, payload, message_id, label, bool(traits), schema)
+
+    def _payload(self, event: Event, name: str, message_id: str, timestamp: str, traits: Traits) -> bytes:
+        """The item's bytes, fields in the order of the contract's example; absent ones are left out."""
+        assert event.type is not None  # narrowed by `_decide`
+        item: dict[str, object] = {"type": event.type}
+        if event.type == "track":
+            item["event"] = name
+        elif event.type == "page" and event.name:
+            item["name"] = event.name
+        if event.anonymous_id:
+            item["anonymousId"] = event.anonymous_id
+        if event.user_id:
+            item["userId"] = event.user_id
+        item["messageId"] = message_id
+        item["timestamp"] = timestamp
+        if event.properties is not None:
+            item["properties"] = event.properties
+        placement = TraitsPlacement.TOP_LEVEL if event.type == "identify" else self._policy.placement
+        context = event.context
+        if traits and placement is not TraitsPlacement.CONTEXT:
+            item["traits"] = traits
+        if traits and placement is not TraitsPlacement.TOP_LEVEL:
+            context = {**context, "traits": traits}
+        if context:
+            item["context"] = context
+        try:
+            payload = encode(item)
+        except NotJsonError as error:
+            raise _invalid(f"{error} in what would be sent") from None
+        self._check_size(payload, item)
+        return payload
+
+    def _check_size(self, payload: bytes, item: Mapping[str, object]) -> None:
+        policy = self._policy
+        if policy.event_max_bytes is not None and len(payload) > policy.event_max_bytes:
+            limit = f"over EVENT_MAX_BYTES={policy.event_max_bytes}"
+        elif not fits_alone(len(payload), policy.batch_max_bytes):
+            limit = f"does not fit in a body below {policy.batch_max_bytes} bytes"
+        else:
+            return
+        raise _RefusedError(
+            Reason.TOO_LARGE, Stage.ENCODE, f"{len(payload)} bytes, {limit}; largest: {largest_property(item)}"
+        )
+
+
+def largest_property(item: Mapping[str, object]) -> str:
+    """Name and size of the largest property of an item, for a dead letter's detail; of the largest field where
+    properties are small.
+    """
+    parts = {name: len(encode({"": value})) - 5 for name, value in item.items()}
+    properties = item.get("properties")
+    if isinstance(properties, dict) and parts["properties"] == max(parts.values()):
+        parts = {f"properties.{_excerpt(name)}": len(encode({"": value})) - 5 for name, value in properties.items()}
+    name = max(parts, key=lambda part: parts[part])
+    return f"{name} ({parts[name]} bytes)"
+
+
+def _invalid(detail: str) -> _RefusedError:
+    return _RefusedError(Reason.INVALID_EVENT, Stage.VALIDATE, detail)
+
+
+def _excerpt(text: str) -> str:
+    """Enough of a name to find it: names are the site's, not the visitor's, but nobody bounds their length."""
+    return repr(text if len(text) <= 40 else text[:37] + "...")

@@ -1,0 +1,123 @@
+"""From records to decisions, lane by lane: framing, schema, plan, decision. Holds what has to wait, decides nothing
+about sending.
+
+A record waits for its schema together with everything behind it in its partition, because order is kept. Too many
+records in a row that do not decode are no poison but a bad deploy: they wait as well, until one decodes or the registry
+knows better.
+"""
+
+from dataclasses import dataclass, field
+
+from worker.core.decisions import Decider
+from worker.core.decoding import DecodeError, Plan, SchemaRef, framing
+from worker.core.lanes import Decision, Lane
+from worker.core.outcomes import DeadLetter, Reason, Stage
+from worker.core.records import Record
+
+# How long the registry's "no such schema" is believed, and how often a lane full of undecodable records asks again.
+ASK_AGAIN_SECONDS = 30.0
+
+
+class _SchemaMissingError(Exception):
+    """Retry: the writer schema is not known yet; the lane waits."""
+
+    def __init__(self, ref: SchemaRef) -> None:
+        super().__init__(str(ref))
+        self.ref = ref
+
+
+@dataclass(slots=True)
+class Intake:
+    """`wanted` are the schemas to fetch, emptied by whoever fetches; `unavailable` says why the ones asked for are not
+    here yet.
+    """
+
+    decider: Decider
+    plans: dict[SchemaRef, Plan] = field(default_factory=dict)
+    unknown: dict[SchemaRef, tuple[float, str]] = field(default_factory=dict)
+    asked: set[SchemaRef] = field(default_factory=set)
+    wanted: list[SchemaRef] = field(default_factory=list)
+    unavailable: dict[SchemaRef, str] = field(default_factory=dict)
+
+    def known(self, ref: SchemaRef, plan: Plan) -> None:
+        self.plans[ref] = plan
+        self._answered(ref)
+
+    def not_known(self, ref: SchemaRef, detail: str, now: float) -> None:
+        self.unknown = {other: answer for other, answer in self.unknown.items() if answer[0] > now}
+        self.unknown[ref] = (now + ASK_AGAIN_SECONDS, detail)
+        self._answered(ref)
+
+    def _answered(self, ref: SchemaRef) -> None:
+        self.asked.discard(ref)
+        self.unavailable.pop(ref, None)
+
+    def work(self, lane: Lane, now: float) -> None:
+        """Decides the lane's backlog in order, as far as the schemas at hand reach."""
+        if not lane.restored:
+            return
+        while lane.backlog:
+            record = lane.backlog[0]
+            try:
+                decision = self._decide(lane, record, now)
+            except _SchemaMissingError as missing:
+                self._ask(missing.ref)
+                return
+            lane.backlog.popleft()
+            lane.backlog_bytes -= record.size
+            if self._too_many_in_a_row(lane):
+                lane.suspects.append((record, decision))
+                lane.suspects_bytes += record.size
+            else:
+                lane.place(record, decision, now)
+
+    @staticmethod
+    def _too_many_in_a_row(lane: Lane) -> bool:
+        return 0 < lane.limits.rejection_limit < lane.undecodable_in_a_row
+
+    def ask_again(self, lane: Lane, now: float) -> None:
+        """Puts a lane's suspects back to the start, once the registry's no has expired: it may know better by now."""
+        if not any(
+            isinstance(decision, DeadLetter) and decision.reason is Reason.UNKNOWN_SCHEMA
+            for _, decision in lane.suspects
+        ):
+            return
+        if any(expires_at > now for expires_at, _ in self.unknown.values()):
+            return
+        lane.backlog.extendleft(record for record, _ in reversed(lane.suspects))
+        lane.backlog_bytes += lane.suspects_bytes
+        lane.suspects.clear()
+        lane.suspects_bytes = 0
+        self.work(lane, now)
+
+    def _ask(self, ref: SchemaRef) -> None:
+        if ref not in self.asked:
+            self.asked.add(ref)
+            self.wanted.append(ref)
+
+    def _decide(self, lane: Lane, record: Record, now: float) -> Decision:
+        """Raises _SchemaMissingError; the record then stays where it is."""
+        if record.value is None:
+            return Reason.NULL_VALUE
+        ref = None
+        try:
+            ref, start = framing(record)
+            plan = self.plans.get(ref)
+            if plan is None:
+                return self._without_schema(lane, ref, record, now)
+            event = plan.read(record.value, start)
+        except DecodeError as error:
+            lane.undecodable_in_a_row += 1
+            return DeadLetter(record, Reason.UNDECODABLE, Stage.DECODE, str(error), now, ref)
+        # Before the decision, not after it: what this event teaches belongs into its own span, not into that of the
+        # suspects before it.
+        lane.undecodable_in_a_row = 0
+        lane.acquit(now)
+        return self.decider.decide(lane.tp, record, event, lane.identities, schema=ref, now=now)
+
+    def _without_schema(self, lane: Lane, ref: SchemaRef, record: Record, now: float) -> DeadLetter:
+        expires_at, detail = self.unknown.get(ref, (now, ""))
+        if expires_at <= now:
+            raise _SchemaMissingError(ref)
+        lane.undecodable_in_a_row += 1
+        return DeadLetter(record, Reason.UNKNOWN_SCHEMA, Stage.DECODE, detail, now, ref)

@@ -1,0 +1,214 @@
+"""A partition's queue of spans: what goes into which, which is sent next, which may be committed. Knows no answers and
+no schemas.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from worker.core.batching import MAX_SPAN_RECORDS, Batch, Item, Span, SpanState
+from worker.core.commands import LaneCommit
+from worker.core.identity import Identities
+from worker.core.outcomes import DeadLetter, HoldReason, Outcome, Reason
+from worker.core.records import Record, TopicPartition
+
+# Spans that are settled but not committed, while a transaction takes its time. They weigh little, but what weighs
+# little adds up.
+MAX_SPANS = 256
+
+Decision = Item | Reason | DeadLetter
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The numbers of the batching and delivery settings. `give_up_after_seconds` None: never."""
+
+    batch_max_bytes: int = 500_000
+    batch_max_events: int = 2_500
+    linger_seconds: float = 1.0
+    in_flight: int = 1
+    rejection_limit: int = 10
+    give_up_after_seconds: float | None = None
+
+
+@dataclass(slots=True)
+class CommitTrouble:
+    """A lane whose transaction was refused commits alone until one of its own has gone through."""
+
+    attempts: int = 0
+    not_before: float = 0.0
+    refusal: HoldReason | None = None
+    detail: str = ""
+
+    @property
+    def alone(self) -> bool:
+        return self.attempts > 0
+
+
+@dataclass(slots=True)
+class Lane:
+    """One assigned partition.
+
+    `epoch` numbers the assignment. `backlog` are records not decided yet (their schema is on its way); `suspects` are
+    decided ones that wait for a record that decodes, once too many in a row did not. Both keep offset order: nothing
+    behind them enters a span before they do.
+    """
+
+    tp: TopicPartition
+    epoch: int
+    limits: Limits
+    identities: Identities
+    restored: bool = False
+    position: int | None = None
+    committed: int | None = None
+    spans: deque[Span] = field(default_factory=deque)
+    backlog: deque[Record] = field(default_factory=deque)
+    backlog_bytes: int = 0
+    suspects: list[tuple[Record, Decision]] = field(default_factory=list)
+    suspects_bytes: int = 0
+    undecodable_in_a_row: int = 0
+    paused: bool = False
+    trouble: CommitTrouble = field(default_factory=CommitTrouble)
+
+    def place(self, record: Record, decision: Decision, now: float) -> None:
+        """Adds one decided record to the open span, after sealing it where the item would not fit."""
+        span = self._open_span(record, now)
+        if isinstance(decision, Item):
+            if not span.fits(
+                len(decision.payload),
+                max_bytes=self.limits.batch_max_bytes,
+                max_events=self.limits.batch_max_events,
+            ):
+                self._seal(span)
+                span = self._open_span(record, now)
+            span.add(decision)
+        elif isinstance(decision, DeadLetter):
+            span.bury(decision)
+        else:
+            span.filter(record, decision)
+        if self.identities.changes:
+            span.learn(self.identities.changes)
+            self.identities.changes = []
+        if span.full:
+            self._seal(span)
+
+    def acquit(self, now: float) -> None:
+        """Something decoded: the suspects were poison after all, and become the dead letters they were to be."""
+        suspects, self.suspects, self.suspects_bytes = self.suspects, [], 0
+        for record, decision in suspects:
+            self.place(record, decision, now)
+
+    def _open_span(self, record: Record, now: float) -> Span:
+        if not self.spans or self.spans[-1].state is not SpanState.OPEN:
+            self.spans.append(Span(record.offset, now))
+        return self.spans[-1]
+
+    @staticmethod
+    def _seal(span: Span) -> None:
+        span.state = SpanState.SEALED if span.items else SpanState.SETTLED
+
+    def next_to_send(self, now: float, *, hurry: bool = False) -> Span | None:
+        """The span whose turn it is, sealed; None while the lane has as many in flight as it may, or nothing due.
+
+        `hurry` (a probe, a shutdown) does not wait for linger. A parked suspect comes last: only when nothing untried
+        is left.
+        """
+        if sum(span.state is SpanState.SENT for span in self.spans) >= self.limits.in_flight:
+            return None
+        for span in self.spans:
+            if span.state is SpanState.SEALED:
+                return span
+        self.close_if_due(now, hurry=hurry)
+        for span in reversed(self.spans):
+            if span.state is SpanState.SEALED:
+                return span
+        return next((span for span in self.spans if self._may_try_again(span)), None)
+
+    def _may_try_again(self, span: Span) -> bool:
+        # Condemned for a 403 or 5xx, it waits for one more success, and where nothing else is left that can only be its
+        # own. Condemned for a 400, it has had its answer.
+        return span.state is SpanState.PARKED and (span.trouble.suspect or not span.trouble.sentence)
+
+    def close_if_due(self, now: float, *, hurry: bool = False) -> None:
+        """Seals the open span once it has lingered: with a batch it is ready to go, without one it is settled."""
+        if self.spans and self.spans[-1].state is SpanState.OPEN:
+            span = self.spans[-1]
+            if hurry or now - span.opened_at >= self.limits.linger_seconds:
+                self._seal(span)
+
+    def batch_of(self, span: Span, number: Callable[[], int]) -> Batch:
+        """The span's batch, made at its first attempt and the same ever after."""
+        if span.batch is None:
+            span.batch = Batch(
+                number(), self.tp, self.epoch, span.first_offset, span.next_offset, tuple(span.items), span.size
+            )
+        return span.batch
+
+    def span_of(self, batch: Batch) -> Span | None:
+        """The span a batch answers for; None when the lane was given away since (the epoch says so)."""
+        if batch.epoch != self.epoch:
+            return None
+        return next((span for span in self.spans if span.batch is batch), None)
+
+    def replace(self, span: Span, pieces: Sequence[Span]) -> None:
+        place = self.spans.index(span)
+        del self.spans[place]
+        for piece in reversed(pieces):
+            self.spans.insert(place, piece)
+
+    def share(self) -> LaneCommit | None:
+        """The longest settled prefix, or the bare position where the lane has nothing left; None where nothing has
+        moved.
+        """
+        settled: list[Span] = []
+        for span in self.spans:
+            if span.state is not SpanState.SETTLED:
+                break
+            settled.append(span)
+        next_offset = settled[-1].next_offset if settled else None
+        if len(settled) == len(self.spans) and not self.backlog and not self.suspects and self.position is not None:
+            next_offset = max(self.position, next_offset or 0)
+        if next_offset is None or (not settled and next_offset == self.committed):
+            return None
+        outcomes: Counter[tuple[Outcome, Reason]] = Counter()
+        delivered: Counter[tuple[str, bool]] = Counter()
+        for span in settled:
+            outcomes.update(span.tally())
+            delivered.update(span.delivered)
+        return LaneCommit(
+            tp=self.tp,
+            epoch=self.epoch,
+            next_offset=next_offset,
+            spans=len(settled),
+            dead_letters=tuple(letter for span in settled for letter in span.dead_letters),
+            changes=tuple(change for span in settled for change in span.changes),
+            outcomes=outcomes,
+            delivered=delivered,
+        )
+
+    def committed_share(self, share: LaneCommit) -> None:
+        for _ in range(share.spans):
+            self.spans.popleft()
+        self.committed = share.next_offset
+        self.trouble = CommitTrouble()
+
+    def should_pause(self) -> bool:
+        """Whether it has enough to do: asked after every turn; with hysteresis of one batch, so that it does not
+        flutter.
+        """
+        enough = max(2, self.limits.in_flight) - (1 if self.paused else 0)
+        waiting = sum(span.state is SpanState.SEALED for span in self.spans)
+        # Parked spans wait for a success that only what is read behind them may bring: they count by weight alone.
+        parked_bytes = sum(span.size for span in self.spans if span.state is SpanState.PARKED)
+        return (
+            self.trouble.refusal is not None
+            or waiting >= enough
+            or len(self.spans) >= MAX_SPANS
+            or len(self.backlog) + len(self.suspects) >= MAX_SPAN_RECORDS
+            or self.backlog_bytes + self.suspects_bytes + parked_bytes >= 2 * self.limits.batch_max_bytes
+        )
+
+    @property
+    def unsettled_since(self) -> float | None:
+        """When the oldest record that is not settled was received; None where all is settled."""
+        return next((span.opened_at for span in self.spans if span.state is not SpanState.SETTLED), None)

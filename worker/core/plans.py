@@ -1,0 +1,219 @@
+"""How the bytes of one writer schema become an event: a plan is made once per schema and read with once per record.
+
+Nothing in here knows framings, registries or files (`decoding.py`, `schemas.py`), and nothing judges an event: an
+unreadable timestamp is None here and becomes a dead letter where decisions are made.
+
+Two things a reader must know. Whatever a record's bytes raise is a `DecodeError`, so that no bytes can end the process.
+And its message never holds content: it ends up in a header that operators read.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, cast
+
+import fastavro
+import fastavro._read_py as pure_python_fastavro
+from fastavro.schema import SchemaParseException, UnknownType
+
+from worker.core.events import (
+    CAMPAIGN,
+    PAGE,
+    Datum,
+    DecodeError,
+    Event,
+    consent_of,
+    context_of,
+    json_object,
+    plain,
+    text,
+    timestamp_ms,
+)
+from worker.core.schema_facts import (
+    Survey,
+    Wanted,
+    branches,
+    compared,
+    is_record,
+    units_per_millisecond,
+    without_timestamp_type,
+)
+
+Reader = Callable[[bytes, int], Datum]
+Cleanup = Callable[[Any], Any]
+
+_SNAKE_CASE = {
+    "messageId": "message_id",
+    "anonymousId": "anonymous_id",
+    "userId": "user_id",
+    "groupId": "group_id",
+    "userAgent": "user_agent",
+}
+_IDS = ("messageId", "anonymousId", "userId", "groupId")
+_WANTED: Wanted = (
+    *((name, ()) for name in ("type", "event", "name", *_IDS, "timestamp", "properties", "traits")),
+    (
+        "context",
+        (
+            ("ip", ()),
+            ("userAgent", ()),
+            ("page", tuple((name, ()) for name in PAGE)),
+            ("campaign", tuple((name, ()) for name in CAMPAIGN)),
+            ("consent", ()),
+        ),
+    ),
+)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+class SchemaError(Exception):
+    """This is no Avro schema. Says where it breaks the rules of Avro; a record has nothing to do with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Reads the records of one writer schema. Make it with `plan()`, or with `refusal()` where no record can be read.
+
+    `fields_found` and `fields_missing` name what the schema can tell of an event, as `context.page.url`; of a map only
+    the map itself is named, because its content shows in the records alone.
+    """
+
+    _datum: Reader
+    _names: tuple[str, str, str, str] = ("messageId", "anonymousId", "userId", "groupId")
+    # both spellings in one schema: the first that is not null counts
+    _twins: tuple[tuple[str, str], ...] = ()
+    _units_per_ms: int = 0
+    _properties: Cleanup = _as_it_is
+    _traits: Cleanup = _as_it_is
+    fields_found: tuple[str, ...] = ()
+    fields_missing: tuple[str, ...] = ()
+
+    def read(self, value: bytes, start: int) -> Event:
+        """The event whose body begins at `start` and ends with `value`. Any bytes raise DecodeError or nothing."""
+        datum = self._datum(value, start)
+        get = datum.get
+        for camel, snake in self._twins:
+            if datum[camel] is None:
+                datum[camel] = datum[snake]
+        message_id, anonymous_id, user_id, group_id = self._names
+        type_ = text(get("type"))
+        properties, properties_malformed = json_object(self._properties(get("properties")))
+        traits, traits_malformed = json_object(self._traits(get("traits")))
+        context = get("context")
+        if type(context) is not dict:
+            context = {}
+        return Event(
+            type_ and type_.lower(),
+            text(get("event")),
+            text(get("name")),
+            text(get(message_id)),
+            text(get(anonymous_id)),
+            text(get(user_id)),
+            text(get(group_id)),
+            timestamp_ms(get("timestamp"), self._units_per_ms),
+            properties,
+            traits,
+            consent_of(context.get("consent")),
+            context_of(context),
+            "properties" if properties_malformed else "traits" if traits_malformed else "",
+        )
+
+
+def plan(schema: object, named_schemas: Mapping[str, object] | None = None) -> Plan:
+    """Makes the plan of a writer schema, given as parsed JSON, which is left as it is.
+
+    `named_schemas` are the types it refers to without defining them: full name to definition, as fastavro's
+    `parse_schema` fills it. Raises SchemaError if it is no Avro schema. A schema that no event can have (its top level
+    is no record) makes a plan that refuses every record.
+    """
+    names: dict[str, Any] = dict(named_schemas or {})
+    try:
+        parsed: Any = fastavro.parse_schema(cast(Any, without_timestamp_type(schema)), names)
+    except UnknownType as error:
+        raise SchemaError(f"it uses the type {error.name}, which it does not define") from None
+    except SchemaParseException as error:
+        raise SchemaError(str(error)) from None
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise SchemaError(f"it is not built like an Avro schema ({type(error).__name__}: {error})") from None
+    if parsed == []:
+        raise SchemaError("it is a union of nothing")  # fastavro lets it pass, and the record without fields
+    if not is_record(parsed):
+        return refusal("the writer schema's top level is not a record")
+    if not isinstance(cast(Any, schema).get("fields"), list):
+        raise SchemaError("it is a record without fields")
+    survey = Survey(parsed, names)
+    if survey.bomb:
+        return refusal("the writer schema has an array whose items take no bytes: a few bytes could claim any length")
+    return _plan(schema, parsed, names, _pure_python_reader(parsed) if survey.recursive else _reader(parsed))
+
+
+def _plan(schema: object, parsed: Any, names: Mapping[str, Any], reader: Reader) -> Plan:
+    fields = {field["name"]: field["type"] for field in parsed["fields"]}
+    properties, traits = fields.get("properties", "null"), fields.get("traits", "null")
+    message_id, anonymous_id, user_id, group_id = (name if name in fields else _SNAKE_CASE[name] for name in _IDS)
+    found, missing = compared([parsed], _WANTED, _SNAKE_CASE, names)
+    return Plan(
+        reader,
+        (message_id, anonymous_id, user_id, group_id),
+        tuple((camel, _SNAKE_CASE[camel]) for camel in _IDS if camel in fields and _SNAKE_CASE[camel] in fields),
+        units_per_millisecond(schema),
+        plain if Survey(properties, names).odd else _as_it_is,
+        _traits_cleanup(traits, names),
+        tuple(found),
+        tuple(missing),
+    )
+
+
+def _traits_cleanup(schema: Any, names: Mapping[str, Any]) -> Cleanup:
+    clean = plain if Survey(schema, names).odd else _as_it_is
+    if not any(is_record(branch) for branch in branches(schema, names)):
+        return clean
+
+    def without_nulls(value: Any) -> Any:
+        # a record cannot leave a field out: null in it says "absent", where in a map it says "remove"
+        value = clean(value)
+        return {name: trait for name, trait in value.items() if trait is not None} if type(value) is dict else value
+
+    return without_nulls
+
+
+def refusal(detail: str) -> Plan:
+    """A plan for a schema that was found but is not for events: every record is undecodable, and `detail` says why."""
+
+    def refuse(_value: bytes, _start: int) -> Datum:
+        raise DecodeError(detail)
+
+    return Plan(refuse)
+
+
+def _reader(schema: Any) -> Reader:
+    return _guarded(lambda stream: fastavro.schemaless_reader(stream, schema, None))
+
+
+def _pure_python_reader(schema: Any) -> Reader:
+    # fastavro's compiled reader goes down one level of the C stack for each level of nesting, without limit: 5,000
+    # bytes of a schema that contains itself end the process with a segmentation fault, at every redelivery. Its twin in
+    # Python raises RecursionError.
+    return _guarded(lambda stream: pure_python_fastavro.schemaless_reader(stream, schema, None))
+
+
+def _guarded(read: Callable[[BytesIO], Any]) -> Reader:
+    def datum(value: bytes, start: int) -> Datum:
+        stream = BytesIO(value)
+        stream.seek(start)
+        try:
+            read_datum: Datum = read(stream)
+        except EOFError:
+            raise DecodeError("the bytes end before the event does") from None
+        except Exception as error:  # noqa: BLE001 - no list of what fastavro raises on any bytes could be trusted to be complete
+            # `from None`: the message of a UnicodeDecodeError, for one, holds the bytes
+            raise DecodeError(f"the bytes do not fit the writer schema ({type(error).__name__})") from None
+        left_over = len(value) - stream.tell()
+        if left_over:
+            raise DecodeError(f"{left_over} bytes are left over behind the event: it was written with another schema")
+        return read_datum
+
+    return datum

@@ -1,0 +1,66 @@
+"""What there is to say about a pipeline: holds, reasons for not being ready, gauges. Reads, changes nothing."""
+
+from dataclasses import dataclass
+
+from worker.core.lanes import Lane
+from worker.core.outcomes import HoldReason
+from worker.core.pipeline import Pipeline
+
+_WHAT_TO_DO = {
+    HoldReason.UNAUTHORIZED: (
+        "Dreamdata refuses the API key (401 or 403). The key is found in Dreamdata under Data Platform > Sources > "
+        "Server Side Analytics APIs; put the right one into the key file and delivery goes on by itself within half "
+        "a minute"
+    ),
+    HoldReason.WRONG_ADDRESS: (
+        "the answer is not that of the Dreamdata API (404, a redirect, ...). Check DREAMDATA_URL and proxies"
+    ),
+    HoldReason.REJECTIONS: (
+        "more single events than REJECTION_LIMIT were rejected with no success in between, so nothing more is "
+        "dead-lettered. Look at the last dead letters' dl-http-body; REJECTION_LIMIT=0 dead-letters them all"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A moment's state, for gauges and for /readyz."""
+
+    held: frozenset[HoldReason]
+    reasons: tuple[str, ...]
+    paused_partitions: int
+    identities: int
+    oldest_unsettled_seconds: float
+
+
+def report(pipeline: Pipeline, now: float) -> Report:
+    held: set[HoldReason] = set(pipeline.gate.reasons)
+    reasons = [f"held ({reason}): {_WHAT_TO_DO[reason]}" for reason in pipeline.gate.reasons]
+    for lane in pipeline.lanes.values():
+        if not lane.restored:
+            reasons.append(f"{lane.tp}: looking up where to start")
+        if lane.suspects:
+            held.add(HoldReason.UNDECODABLE)
+            reasons.append(_undecodable(lane))
+        if lane.trouble.refusal is not None:
+            held.add(lane.trouble.refusal)
+            reasons.append(f"{lane.tp}: held ({lane.trouble.refusal}): {lane.trouble.detail}")
+    reasons += [f"waiting for schema {ref}: {detail}" for ref, detail in pipeline.intake.unavailable.items()]
+    since = [lane.unsettled_since for lane in pipeline.lanes.values()]
+    oldest = min((moment for moment in since if moment is not None), default=now)
+    return Report(
+        held=frozenset(held),
+        reasons=tuple(reasons),
+        paused_partitions=sum(lane.paused for lane in pipeline.lanes.values()),
+        identities=sum(len(lane.identities) for lane in pipeline.lanes.values()),
+        oldest_unsettled_seconds=now - oldest,
+    )
+
+
+def _undecodable(lane: Lane) -> str:
+    record, _ = lane.suspects[0]
+    return (
+        f"{lane.tp}: held ({HoldReason.UNDECODABLE}): {len(lane.suspects)} records from offset {record.offset} on "
+        f"cannot be decoded, after {lane.limits.rejection_limit} in a row that were dead-lettered. The first one that "
+        "decodes lets the lane go on; if the producer is wrong for good, REJECTION_LIMIT=0 dead-letters them"
+    )

@@ -1,0 +1,34 @@
+"""The worker's own exceptions. Each class has exactly one disposition: retry, reject or stop; callers dispatch on the
+class alone.
+
+Foreign exceptions are translated where their library is imported and never pass an edge.
+"""
+
+
+class WorkerError(Exception):
+    """Base of all errors this program raises on purpose."""
+
+
+class SettingsError(WorkerError):
+    """Stop, exit 2: the settings or arguments are wrong. `problems` lists all of them, one sentence each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class KafkaStoppedError(WorkerError):
+    """Stop, exit 1: Kafka says this client cannot go on.
+
+    A fenced static member, or `KAFKA_AUTO_OFFSET_RESET=error` struck.
+    """
+
+
+class KafkaUnavailableError(WorkerError):
+    """Retry: the broker could not be reached or refused for now; nothing was changed."""
+
+
+class TopicRefusedError(WorkerError):
+    """Retry, held: a topic of the worker's own is missing or cannot be written; somebody has to give a right or make
+    it.
+    """

@@ -1,0 +1,272 @@
+"""The Kafka consumer: records in chunks, partitions that come and go. Commits nothing and decides nothing about
+offsets.
+
+confluent_kafka's types and exceptions stay in here. Everything runs on the loop's thread; the listener is called from
+within `poll` and `close`.
+
+An assigned partition is not read until `start` names its offset. It is not assigned to the fetcher and paused
+meanwhile, as one would: librdkafka would look for an offset of its own, and the answer to that may overtake a later
+seek (seen with 2.16: the partition then starts at its end).
+"""
+
+import re
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from logging import getLogger
+from typing import Any, Protocol
+
+from confluent_kafka import Consumer as KafkaConsumer
+from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import TopicPartition as KafkaPartition
+
+from worker.core.records import Record, TopicPartition
+from worker.errors import KafkaStoppedError
+from worker.settings.checks import SESSION_TIMEOUT_MS
+from worker.settings.table import Settings
+from worker.settings.values import GroupProtocol
+
+COOPERATIVE = "cooperative-sticky"
+
+# How often the positions of quiet partitions are looked at: they move past transaction markers without any record being
+# handed out.
+POSITIONS_INTERVAL_SECONDS = 0.25
+
+# The other clients would warn of each.
+_CONSUMER_ONLY = re.compile(r"(fetch|queued|group|session|heartbeat|max\.poll|partition\.assignment)\.")
+
+_TROUBLE = "Check KAFKA_BROKERS, KAFKA_TLS_* and KAFKA_SASL_*, and the ACLs that the README lists"
+
+
+def client_properties(settings: Settings) -> dict[str, Any]:
+    """What every client of the worker has in common, `KAFKA_CLIENT` last, so that it wins; without what only a consumer
+    knows.
+    """
+    properties: dict[str, Any] = {
+        "bootstrap.servers": ",".join(settings.kafka_brokers),
+        "client.id": "dreamdata-worker",
+        "security.protocol": ("SASL_" if settings.kafka_sasl_mechanism else "")
+        + ("SSL" if settings.kafka_tls_enabled else "PLAINTEXT"),
+        "ssl.ca.location": settings.kafka_tls_ca_file,
+        "ssl.certificate.location": settings.kafka_tls_cert_file,
+        "ssl.key.location": settings.kafka_tls_key_file,
+        "sasl.mechanism": settings.kafka_sasl_mechanism,
+        "sasl.username": settings.kafka_sasl_username,
+        "sasl.password": settings.secret("kafka_sasl_password"),
+    }
+    given = {name: value for name, value in settings.kafka_client.items() if not _CONSUMER_ONLY.match(name)}
+    return {name: str(value) for name, value in properties.items() if value is not None} | given
+
+
+def consumer_properties(settings: Settings) -> dict[str, Any]:
+    """Ours first, `KAFKA_CLIENT` over them, then what the worker's promises rest on."""
+    classic = settings.kafka_group_protocol is GroupProtocol.CLASSIC
+    ours: dict[str, Any] = {
+        # A small queue keeps memory low; the short back-off keeps it from costing speed (a second's pause otherwise,
+        # each time it is full).
+        "queued.max.messages.kbytes": 4096,
+        "fetch.queue.backoff.ms": 5,
+        # How long a resumed partition may wait for the fetch that is under way for the others.
+        "fetch.wait.max.ms": 100,
+        "group.protocol": settings.kafka_group_protocol.value,
+    }
+    if classic:
+        ours |= {"partition.assignment.strategy": COOPERATIVE, "session.timeout.ms": SESSION_TIMEOUT_MS}
+    return {
+        **ours,
+        **client_properties(settings),
+        **settings.kafka_client,
+        "group.id": settings.kafka_consumer_group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+    }
+
+
+class Listener(Protocol):
+    """Whoever wants to know what becomes of partitions. Revoked ones are still ours until the call returns."""
+
+    def assigned(self, partitions: Collection[TopicPartition]) -> None: ...
+
+    def revoked(self, partitions: Collection[TopicPartition]) -> None: ...
+
+    def lost(self, partitions: Collection[TopicPartition]) -> None: ...
+
+    def out_of_range(self, tp: TopicPartition) -> None:
+        """The offset to read next does not exist: `start` it anew."""
+
+    def kafka_trouble(self, detail: str) -> None:
+        """Something is wrong that mends itself or must be mended; said again while it lasts. On any thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What one `poll` read, by partition in offset order, and all positions where it looked at them."""
+
+    records: Mapping[TopicPartition, Sequence[Record]] = field(default_factory=dict)
+    positions: Mapping[TopicPartition, int] = field(default_factory=dict)
+
+
+class Consumer:
+    """One member of the group."""
+
+    def __init__(self, properties: Mapping[str, Any], listener: Listener) -> None:
+        self._listener = listener
+        self._eager = properties["group.protocol"] == "classic" and (
+            properties["partition.assignment.strategy"] != COOPERATIVE
+        )
+        self._started: dict[TopicPartition, int] = {}
+        self._paused: set[TopicPartition] = set()
+        self._fatal: KafkaError | None = None
+        self._looked_at = float("-inf")
+        self._consumer = KafkaConsumer({**properties, "error_cb": self._on_error}, logger=getLogger("librdkafka"))
+
+    def subscribe(self, topics: Sequence[str]) -> None:
+        self._consumer.subscribe(
+            list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def poll(self, max_records: int, timeout_seconds: float) -> Chunk:
+        """Reads at most that many records, or what there is after the time-out. Raises KafkaStoppedError."""
+        records: dict[TopicPartition, list[Record]] = {}
+        for message in self._consumer.consume(max_records, timeout_seconds):
+            error = message.error()
+            if error is not None:
+                self._on_message_error(message, error)
+                continue
+            tp = TopicPartition(message.topic() or "", message.partition() or 0)
+            records.setdefault(tp, []).append(_record(message))
+        if self._fatal is not None:
+            raise KafkaStoppedError(f"Kafka says this client cannot go on: {self._fatal.str()}")
+        return Chunk(records, self._positions() if not records else {})
+
+    def _positions(self) -> dict[TopicPartition, int]:
+        now = time.monotonic()
+        if not self._started or now - self._looked_at < POSITIONS_INTERVAL_SECONDS:
+            return {}
+        self._looked_at = now
+        found = self._consumer.position([KafkaPartition(*tp) for tp in self._started])
+        return {TopicPartition(part.topic, part.partition): part.offset for part in found if part.offset >= 0}
+
+    def start(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Begins, or begins anew, to read assigned partitions at these offsets, all of them in one step.
+
+        One step, because an assignment that changes again within milliseconds may leave a partition unread for good
+        (seen with 2.16).
+        """
+        if not offsets:
+            return
+        anew = [KafkaPartition(*tp) for tp in offsets if tp in self._started]
+        self._started.update(offsets)
+        if self._eager:
+            self._assign_all(offsets)
+            return
+        if anew:
+            self._consumer.incremental_unassign(anew)
+        self._consumer.incremental_assign([KafkaPartition(*tp, offset) for tp, offset in offsets.items()])
+        self._pause_again()
+
+    def _assign_all(self, moved: Mapping[TopicPartition, int]) -> None:
+        """Under the eager protocol an assignment is always whole; the others go on from where they are."""
+        others = [KafkaPartition(*tp) for tp in self._started if tp not in moved]
+        for part in self._consumer.position(others) if others else ():
+            if part.offset >= 0:
+                self._started[TopicPartition(part.topic, part.partition)] = part.offset
+        self._consumer.assign([KafkaPartition(*tp, offset) for tp, offset in self._started.items()])
+        self._pause_again()
+
+    def _pause_again(self) -> None:
+        """Whether a pause outlives a change of the assignment differs between protocols (2.16), so it is said again.
+
+        A pause forgotten reads past the lane's bound; one that came back with a partition leaves it unread for ever.
+        """
+        reading = [KafkaPartition(*tp) for tp in self._started if tp not in self._paused]
+        self._consumer.resume(reading)
+        self._consumer.pause([KafkaPartition(*tp) for tp in self._paused])
+
+    def pause(self, partitions: Iterable[TopicPartition]) -> None:
+        wanted = [tp for tp in partitions if tp in self._started]
+        self._paused.update(wanted)
+        self._consumer.pause([KafkaPartition(*tp) for tp in wanted])
+
+    def resume(self, partitions: Iterable[TopicPartition]) -> None:
+        wanted = [KafkaPartition(*tp) for tp in partitions if tp in self._started]
+        self._paused.difference_update(TopicPartition(part.topic, part.partition) for part in wanted)
+        positions = self._consumer.position(wanted)
+        self._consumer.resume(wanted)
+        for part in positions:
+            if part.offset >= 0:
+                self._nudge(part)
+
+    def _nudge(self, part: KafkaPartition) -> None:
+        """A resumed partition is looked at again only when the fetcher wakes, up to a second later; a seek to where it
+        is wakes it.
+        """
+        try:
+            self._consumer.seek(part)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._STATE:
+                raise
+
+    def group_metadata(self) -> object:
+        """What a transaction has to carry; to be taken in the same breath as what it covers."""
+        return self._consumer.consumer_group_metadata()
+
+    def close(self) -> None:
+        """Leaves the group; the listener hears of a last revocation."""
+        self._consumer.close()
+
+    def _on_assign(self, consumer: KafkaConsumer, parts: list[KafkaPartition]) -> None:
+        if self._eager:
+            consumer.assign([])
+            self._started.clear()
+            self._paused.clear()
+        else:
+            consumer.incremental_assign([])
+        self._listener.assigned(_ours(parts))
+
+    def _on_revoke(self, consumer: KafkaConsumer, parts: list[KafkaPartition]) -> None:
+        self._listener.revoked(_ours(parts))
+        self._drop(consumer, parts)
+
+    def _on_lost(self, consumer: KafkaConsumer, parts: list[KafkaPartition]) -> None:
+        self._listener.lost(_ours(parts))
+        self._drop(consumer, parts)
+
+    def _drop(self, consumer: KafkaConsumer, parts: list[KafkaPartition]) -> None:
+        started = [tp for tp in _ours(parts) if self._started.pop(tp, None) is not None]
+        self._paused.difference_update(started)
+        if self._eager:
+            consumer.unassign()
+        else:
+            consumer.incremental_unassign([KafkaPartition(*tp) for tp in started])
+            self._pause_again()
+
+    def _on_message_error(self, message: Message, error: KafkaError) -> None:
+        topic, partition = message.topic(), message.partition()
+        if error.fatal():
+            self._fatal = error
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET and topic is not None and partition is not None:
+            self._listener.out_of_range(TopicPartition(topic, partition))
+        elif not error.retriable():
+            self._listener.kafka_trouble(f"{error.str()} ({topic or 'no topic'}). {_TROUBLE}")
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._fatal = error
+        elif error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._ALL_BROKERS_DOWN):
+            self._listener.kafka_trouble(f"{error.str()}. {_TROUBLE}")
+
+
+def _ours(parts: Iterable[KafkaPartition]) -> list[TopicPartition]:
+    return [TopicPartition(part.topic, part.partition) for part in parts]
+
+
+def _record(message: Message) -> Record:
+    return Record(
+        message.offset() or 0,
+        message.timestamp()[1],
+        message.key(),
+        message.value(),
+        tuple(message.headers() or ()),  # type: ignore[arg-type]  # values are bytes, whatever the stub says
+    )

@@ -1,0 +1,246 @@
+"""The one loop: read, decide, carry out. Also the choreography of rebalances and of the shutdown. No decision about
+events or answers.
+
+Only this thread touches the pipeline and the consumer. Edges report from their threads into `inbox`; nothing here waits
+for an edge, except in a revocation and at the end, where the wait is bounded. An offset is committed in one place:
+`_begin`, with what the pipeline says is settled.
+"""
+
+import queue
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from worker.committer import CommitFailed, CommitResult, Committed, Committer
+from worker.core.batching import Batch
+from worker.core.commands import Command, Commit, Deliver, FetchSchema, Hold, Pause, Release, Resume
+from worker.core.decoding import SchemaAnswer, SchemaKnown, SchemaUnavailable, SchemaUnknown
+from worker.core.outcomes import Answer
+from worker.core.pipeline import Pipeline
+from worker.core.records import TopicPartition
+from worker.errors import KafkaStoppedError
+from worker.kafka import Consumer
+from worker.reporter import Reporter
+from worker.schemas import Schemas
+from worker.scout import EndsSeen, Finding, KafkaUnreachable, Located, Place, Scout, TopicsSeen
+from worker.sender import Sender
+
+CHUNK_RECORDS = 1_000
+# An answer cannot wake a waiting poll: while something is on its way the loop looks up more often.
+IDLE_POLL_SECONDS = 0.1
+BUSY_POLL_SECONDS = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    batch: Batch
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaTrouble:
+    detail: str
+
+
+Fact = Answered | CommitResult | SchemaAnswer | Finding | KafkaTrouble
+Inbox = queue.SimpleQueue[Fact]
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    consumer: Consumer
+    sender: Sender
+    committer: Committer
+    schemas: Schemas
+    scout: Scout
+
+
+class Loop:
+    """`revoke_seconds` bounds waiting and committing together when partitions are taken away."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        inbox: Inbox,
+        reporter: Reporter,
+        clock: Callable[[], float],
+        *,
+        revoke_seconds: float,
+        shutdown_seconds: float,
+    ) -> None:
+        self._pipeline = pipeline
+        self._inbox = inbox
+        self._reporter = reporter
+        self._clock = clock
+        self._revoke_seconds = revoke_seconds
+        self._shutdown_seconds = shutdown_seconds
+        self._subscribed: tuple[str, ...] = ()
+        self._closing = False
+
+    def run(self, edges: Edges, stop_requested: Callable[[], bool]) -> None:
+        """Works until asked to stop, then in bounded time sends what can be sent and commits what is settled.
+
+        Raises KafkaStoppedError; any other exception is a defect. In both cases nothing more is committed, and the next
+        owner redelivers.
+        """
+        self._edges = edges
+        while not stop_requested():
+            self._turn()
+        self._pipeline.stopping()
+        deadline = self._clock() + self._shutdown_seconds
+        while not self._drained() and self._clock() < deadline:
+            self._turn()
+        self._closing = True
+        edges.consumer.close()
+
+    def _turn(self) -> None:
+        busy = self._edges.sender.on_wire() or self._pipeline.committing
+        chunk = self._edges.consumer.poll(CHUNK_RECORDS, BUSY_POLL_SECONDS if busy else IDLE_POLL_SECONDS)
+        now = self._clock()
+        self._pipeline.received(chunk.records, chunk.positions, now)
+        while not self._inbox.empty():
+            self._take_in(self._inbox.get())
+        for command in self._pipeline.ticked(now):
+            self._carry_out(command)
+        self._reporter.turned(self._pipeline, now)
+
+    def _take_in(self, fact: Fact) -> None:
+        now = self._clock()
+        match fact:
+            case Answered(batch, answer):
+                self._pipeline.answered(batch, answer, now)
+                self._reporter.answered(batch, answer)
+            case Committed(commit):
+                self._pipeline.committed(commit, now)
+                self._reporter.committed(commit)
+            case CommitFailed(commit, refusal, detail):
+                self._pipeline.commit_failed(commit, refusal, detail, now)
+                self._reporter.commit_failed(commit, detail)
+            case SchemaKnown(ref, plan):
+                self._pipeline.schema_known(ref, plan, now)
+            case SchemaUnknown(ref, detail):
+                self._pipeline.schema_unknown(ref, detail, now)
+            case SchemaUnavailable(ref, detail):
+                self._pipeline.schema_unavailable(ref, detail)
+                self._reporter.schema_unavailable(ref, detail)
+            case Located() | TopicsSeen() | EndsSeen() | KafkaUnreachable() | KafkaTrouble():
+                self._take_in_of_kafka(fact)
+
+    def _take_in_of_kafka(self, fact: Finding | KafkaTrouble) -> None:
+        match fact:
+            case Located(places):
+                self._start(places)
+            case TopicsSeen(topics):
+                self._subscribe(topics)
+            case EndsSeen(ends):
+                self._reporter.ends_seen(ends)
+            case KafkaUnreachable(detail) | KafkaTrouble(detail):
+                self._reporter.kafka_trouble(detail, self._clock())
+
+    def _carry_out(self, command: Command) -> None:
+        edges = self._edges
+        match command:
+            case Deliver(batch, retry, probe):
+                edges.sender.deliver(batch, retry=retry, probe=probe)
+            case Hold(reasons):
+                self._pipeline.withdrawn(edges.sender.hold(), self._clock())
+                self._reporter.held(reasons)
+            case Release():
+                edges.sender.release()
+                self._reporter.resumed()
+            case Commit():
+                self._begin(command)
+            case FetchSchema(ref):
+                edges.schemas.fetch(ref)
+            case Pause(partitions):
+                edges.consumer.pause(partitions)
+            case Resume(partitions):
+                edges.consumer.resume(partitions)
+
+    def _begin(self, commit: Commit) -> None:
+        self._edges.committer.commit(commit, self._edges.consumer.group_metadata())
+
+    def _subscribe(self, topics: tuple[str, ...]) -> None:
+        if topics and topics != self._subscribed:
+            self._subscribed = topics
+            self._edges.consumer.subscribe(topics)
+            self._reporter.subscribed(topics)
+
+    def _start(self, places: Collection[Place]) -> None:
+        offsets: dict[TopicPartition, int] = {}
+        for place in places:
+            lane = self._pipeline.lanes.get(place.tp)
+            if lane is None or lane.epoch != place.epoch:
+                continue
+            start = place.start
+            if start.refused:
+                raise KafkaStoppedError(f"KAFKA_AUTO_OFFSET_RESET=error: {place.tp}: {start.refused}")
+            if lane.restored:
+                lane.position = start.offset
+            else:
+                self._pipeline.restored(place.tp, start.offset, start.committed)
+            offsets[place.tp] = start.offset
+            self._reporter.started(place.tp, start)
+        self._edges.consumer.start(offsets)
+
+    def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        self._pipeline.assigned(partitions)
+        for tp in partitions:
+            self._edges.scout.locate(tp, self._pipeline.lanes[tp].epoch)
+        self._edges.scout.follow(self._pipeline.lanes)
+        self._reporter.assigned(partitions)
+
+    def revoked(self, partitions: Collection[TopicPartition]) -> None:
+        """Waits for what is on the wire, not for what is in back-off; commits what is settled; forgets the lanes."""
+        deadline = self._clock() + self._revoke_seconds
+        sender = self._edges.sender
+        self._pipeline.withdrawn(sender.withdraw(partitions), self._clock())
+        if not self._closing:
+            self._await(lambda: not sender.on_wire(partitions), deadline)
+        self._await(lambda: not self._pipeline.committing, deadline)
+        if not self._pipeline.committing:
+            commit = self._pipeline.last_commit(partitions)
+            if commit is not None:
+                self._begin(commit)
+                self._await(lambda: not self._pipeline.committing, deadline)
+        self._forget(partitions)
+
+    def lost(self, partitions: Collection[TopicPartition]) -> None:
+        """Somebody else may own them by now: nothing is committed."""
+        self._pipeline.withdrawn(self._edges.sender.withdraw(partitions), self._clock())
+        self._forget(partitions)
+
+    def _forget(self, partitions: Collection[TopicPartition]) -> None:
+        self._pipeline.revoked(partitions)
+        self._edges.scout.follow(self._pipeline.lanes)
+        self._reporter.revoked(partitions)
+
+    def _await(self, done: Callable[[], bool], deadline: float) -> None:
+        """Takes in facts until it is done or too late. Sends nothing new meanwhile."""
+        while True:
+            while not self._inbox.empty():
+                self._take_in(self._inbox.get())
+            remaining = deadline - self._clock()
+            if done() or remaining <= 0:
+                return
+            try:
+                self._take_in(self._inbox.get(timeout=min(remaining, 0.05)))
+            except queue.Empty:
+                continue
+
+    def out_of_range(self, tp: TopicPartition) -> None:
+        lane = self._pipeline.lanes.get(tp)
+        if lane is not None:
+            self._edges.scout.locate(tp, lane.epoch, lane.position)
+
+    def kafka_trouble(self, detail: str) -> None:
+        self._inbox.put(KafkaTrouble(detail))
+
+    def _drained(self) -> bool:
+        """Whether waiting longer would serve nothing: all settled and committed, or the API is not taking anything just
+        now.
+        """
+        sender = self._edges.sender
+        if sender.on_wire() or self._pipeline.committing or not self._inbox.empty():
+            return False
+        unhealthy = self._pipeline.gate.shut or sender.waiting_until is not None
+        return unhealthy or self._pipeline.drained()

@@ -1,0 +1,188 @@
+"""What the worker says of itself: log lines, metrics, readiness. Never a payload, a trait or a secret; decides nothing.
+
+Runs on the loop's thread; `reasons` and `alive` may be asked from any thread.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+
+import structlog
+
+from worker.core.batching import Batch
+from worker.core.commands import Commit, LaneCommit
+from worker.core.decoding import SchemaRef
+from worker.core.outcomes import Answer, HoldReason, Outcome, Verdict
+from worker.core.pipeline import Pipeline
+from worker.core.records import TopicPartition
+from worker.core.reports import report
+from worker.core.start_offsets import Start
+from worker.logs import Throttle
+from worker.metrics import Metrics
+
+GAUGES_INTERVAL_SECONDS = 0.25
+# What Kafka complains of comes back every few seconds while it lasts; silence for this long means that it is mended.
+TROUBLE_SECONDS = 15.0
+# A turn takes milliseconds, a revocation up to ten seconds.
+ALIVE_SECONDS = 60.0
+
+log = structlog.get_logger()
+
+
+class Reporter:
+    def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._minutely = Throttle(60.0, clock)
+        self._secondly = Throttle(1.0, clock)
+        self._ends: dict[TopicPartition, int] = {}
+        self._assigned_once = False
+        self._trouble = ""
+        self._trouble_at = float("-inf")
+        self._last_refusal: Answer | None = None
+        self._reasons: tuple[str, ...] = ("waiting for the first assignment of the group",)
+        self._reported_at = float("-inf")
+        self._turned_at = clock()
+
+    def reasons(self) -> tuple[str, ...]:
+        """Why it is not ready; empty when it is."""
+        return self._reasons
+
+    def alive(self) -> bool:
+        """Whether the loop is turning."""
+        return self._clock() - self._turned_at < ALIVE_SECONDS
+
+    def turned(self, pipeline: Pipeline, now: float) -> None:
+        self._turned_at = now
+        if now - self._reported_at < GAUGES_INTERVAL_SECONDS:
+            return
+        self._reported_at = now
+        current = report(pipeline, now)
+        metrics = self._metrics
+        for reason in HoldReason:
+            metrics.held.labels(reason).set(reason in current.held)
+        metrics.paused_partitions.set(current.paused_partitions)
+        metrics.identities.set(current.identities)
+        metrics.oldest_unsettled_seconds.set(current.oldest_unsettled_seconds)
+        for tp, lane in pipeline.lanes.items():
+            if lane.committed is not None or lane.position is not None:
+                end = max(self._ends.get(tp, 0), lane.position or 0)
+                metrics.consumer_lag.labels(tp.topic, tp.partition).set(end - (lane.committed or 0))
+        self._reasons = self._unready(current.reasons, now)
+
+    def _unready(self, found: tuple[str, ...], now: float) -> tuple[str, ...]:
+        reasons = list(found)
+        if not self._assigned_once:
+            reasons.append("waiting for the first assignment of the group")
+        if now - self._trouble_at < TROUBLE_SECONDS:
+            reasons.append(f"Kafka: {self._trouble}")
+        return tuple(reasons)
+
+    def answered(self, batch: Batch, answer: Answer) -> None:
+        metrics = self._metrics
+        metrics.requests.labels(answer.label).inc()
+        metrics.request_seconds.observe(answer.ended_at - answer.started_at)
+        metrics.request_body_bytes.observe(batch.size)
+        metrics.batch_events.observe(len(batch.items))
+        bound = _bound(batch) | {"events": len(batch.items), "status": answer.label}
+        match answer.verdict:
+            case Verdict.TAKEN:
+                log.info("batch.delivered", **bound)
+                self._minutely.forget("retried")
+                for item in batch.items if log.is_enabled_for(10) else ():
+                    log.debug("event.delivered", message_id=item.message_id, outcome="delivered", status=answer.label)
+            case Verdict.NOT_NOW:
+                metrics.retries.labels(answer.label).inc()
+                silenced = self._minutely.admit(("retried", answer.label))
+                if silenced is not None:
+                    log.warning("batch.retried", **bound, retry_after=answer.retry_after, not_logged=silenced)
+            case Verdict.BAD | Verdict.TOO_BIG:
+                log.info("batch.rejected", **bound)
+            case Verdict.FORBIDDEN | Verdict.WRONG_ADDRESS:
+                self._last_refusal = answer
+
+    def held(self, reasons: Collection[HoldReason]) -> None:
+        status = self._last_refusal.label if self._last_refusal else None
+        log.error("delivery.held", reasons=[str(reason) for reason in reasons], status=status)
+
+    def resumed(self) -> None:
+        log.info("delivery.resumed")
+
+    def committed(self, commit: Commit) -> None:
+        self._metrics.commits.labels("ok").inc()
+        for share in commit.lanes:
+            for (outcome, reason), count in share.outcomes.items():
+                self._metrics.records.labels(outcome, reason).inc(count)
+            for (event, identified), count in share.delivered.items():
+                self._metrics.events_delivered.labels(event, str(identified).lower()).inc(count)
+            self._dead_lettered(share)
+
+    def _dead_lettered(self, share: LaneCommit) -> None:
+        for letter in share.dead_letters:
+            silenced = self._secondly.admit((share.tp, letter.reason))
+            if silenced is not None:
+                log.warning(
+                    "record.dead_lettered",
+                    topic=share.tp.topic,
+                    partition=share.tp.partition,
+                    offset=letter.record.offset,
+                    reason=letter.reason.value,
+                    stage=letter.stage.value,
+                    detail=letter.detail,
+                    outcome=Outcome.DEAD_LETTERED.value,
+                    not_logged=silenced,
+                )
+
+    def commit_failed(self, commit: Commit, detail: str) -> None:
+        self._metrics.commits.labels("error").inc()
+        silenced = self._minutely.admit(("commit", detail))
+        if silenced is not None:
+            log.warning("commit.failed", lanes=[str(share.tp) for share in commit.lanes], detail=detail)
+
+    def schema_unavailable(self, ref: SchemaRef, detail: str) -> None:
+        if self._minutely.admit(("schema", ref)) is not None:
+            log.warning("schema.unavailable", schema=str(ref), detail=detail)
+
+    def kafka_trouble(self, detail: str, now: float) -> None:
+        self._trouble, self._trouble_at = detail, now
+        if self._minutely.admit("kafka") is not None:
+            log.error("kafka.unavailable", detail=detail)
+
+    def ends_seen(self, ends: Mapping[TopicPartition, int]) -> None:
+        self._ends.update(ends)
+
+    def subscribed(self, topics: Collection[str]) -> None:
+        log.info("topics.subscribed", topics=list(topics))
+
+    def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        self._assigned_once = True
+        self._metrics.rebalances.inc()
+        for tp in partitions:
+            log.info("partition.assigned", topic=tp.topic, partition=tp.partition)
+
+    def started(self, tp: TopicPartition, start: Start) -> None:
+        bound = {"topic": tp.topic, "partition": tp.partition, "offset": start.offset, "committed": start.committed}
+        if start.beyond:
+            log.error(
+                "partition.started_at_end",
+                **bound,
+                detail="the committed offset is beyond the end: the topic was made anew, or the group was moved",
+            )
+        elif start.lost:
+            log.error("partition.offsets_lost", **bound, lost=start.lost, detail="deleted before they were delivered")
+        else:
+            log.info("partition.started", **bound)
+
+    def revoked(self, partitions: Collection[TopicPartition]) -> None:
+        self._metrics.rebalances.inc()
+        for tp in partitions:
+            self._ends.pop(tp, None)
+            self._metrics.consumer_lag.remove(tp.topic, str(tp.partition))
+            log.info("partition.revoked", topic=tp.topic, partition=tp.partition)
+
+
+def _bound(batch: Batch) -> dict[str, object]:
+    return {
+        "topic": batch.tp.topic,
+        "partition": batch.tp.partition,
+        "first_offset": batch.first_offset,
+        "next_offset": batch.next_offset,
+    }

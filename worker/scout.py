@@ -1,0 +1,179 @@
+"""Asks the cluster, on a thread of its own, what the loop must not wait for: start offsets, ends, topics. Decides
+nothing but when to ask.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from worker.core.records import TopicPartition
+from worker.core.start_offsets import OffsetReset, Start, start_of
+from worker.errors import KafkaUnavailableError
+from worker.topics import TopicNames
+
+ENDS_INTERVAL_SECONDS = 5.0
+TOPICS_INTERVAL_SECONDS = 30.0
+RETRY_SECONDS = 1.0
+
+
+class OffsetsLike(Protocol):
+    @property
+    def committed(self) -> int | None: ...
+    @property
+    def earliest(self) -> int: ...
+    @property
+    def latest(self) -> int: ...
+
+
+class ClusterLike(Protocol):
+    """Blocking questions; each raises KafkaUnavailableError."""
+
+    def partitions(self) -> dict[str, int]: ...
+
+    def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]: ...
+
+    def offsets(self, group: str, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, OffsetsLike]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to start reading a partition, for the assignment of this epoch."""
+
+    tp: TopicPartition
+    epoch: int
+    start: Start
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """All places found by one look: to be started together."""
+
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicsSeen:
+    """What to subscribe to, by now."""
+
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EndsSeen:
+    ends: Mapping[TopicPartition, int]
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaUnreachable:
+    detail: str
+
+
+Finding = Located | TopicsSeen | EndsSeen | KafkaUnreachable
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """`position` None: ask the group; else it counts as committed (the log was cut while we were reading)."""
+
+    tp: TopicPartition
+    epoch: int
+    position: int | None = None
+
+
+class Scout:
+    """`report` is called from the scout's thread. The other methods are for the loop's thread and return at once."""
+
+    def __init__(
+        self,
+        cluster: ClusterLike,
+        names: TopicNames,
+        group: str,
+        reset: OffsetReset,
+        report: Callable[[Finding], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._cluster = cluster
+        self._names = names
+        self._group = group
+        self._reset = reset
+        self._report = report
+        self._clock = clock
+        self._wanted: queue.SimpleQueue[_Wanted | None] = queue.SimpleQueue()
+        self._followed: frozenset[TopicPartition] = frozenset()
+        self._seen_at_start: dict[str, int] | None = None
+        self._topics_at = self._ends_at = float("-inf")
+        self._thread = threading.Thread(target=self._work, name="scout", daemon=True)
+        self._thread.start()
+
+    def locate(self, tp: TopicPartition, epoch: int, position: int | None = None) -> None:
+        self._wanted.put(_Wanted(tp, epoch, position))
+
+    def follow(self, partitions: Collection[TopicPartition]) -> None:
+        """Whose ends to report from now on."""
+        self._followed = frozenset(partitions)
+
+    def close(self, timeout_seconds: float = 1.0) -> None:
+        self._wanted.put(None)
+        self._thread.join(timeout_seconds)
+
+    def _work(self) -> None:
+        missing: list[_Wanted] = []
+        wanted: list[_Wanted] | None = []
+        while wanted is not None:
+            missing += wanted
+            try:
+                self._look_around()
+                if missing:
+                    missing = self._locate(missing)
+            except KafkaUnavailableError as error:
+                self._report(KafkaUnreachable(str(error)))
+            wanted = self._next()
+
+    def _next(self) -> list[_Wanted] | None:
+        """What was asked for since, after a short wait; None at the end."""
+        wanted: list[_Wanted] = []
+        try:
+            first = self._wanted.get(timeout=RETRY_SECONDS)
+            while True:
+                if first is None:
+                    return None
+                wanted.append(first)
+                first = self._wanted.get_nowait()
+        except queue.Empty:
+            return wanted
+
+    def _look_around(self) -> None:
+        now = self._clock()
+        if now - self._topics_at >= TOPICS_INTERVAL_SECONDS:
+            existing = self._cluster.partitions()
+            self._topics_at = now
+            if self._seen_at_start is None:
+                self._seen_at_start = existing
+            self._report(TopicsSeen(tuple(self._names.selected(existing))))
+        if now - self._ends_at >= ENDS_INTERVAL_SECONDS:
+            self._ends_at = now
+            self._report(EndsSeen(self._cluster.ends(self._followed)))
+
+    def _locate(self, wanted: list[_Wanted]) -> list[_Wanted]:
+        """Reports what it finds, and returns what has to be asked for again."""
+        offsets = self._cluster.offsets(self._group, [item.tp for item in wanted])
+        places: list[Place] = []
+        for item in wanted:
+            found = offsets.get(item.tp)
+            if found is None:
+                continue
+            start = start_of(
+                found.committed if item.position is None else item.position,
+                found.earliest,
+                found.latest,
+                self._reset,
+                first_seen_running=not self._was_there(item.tp),
+            )
+            places.append(Place(item.tp, item.epoch, start))
+        self._report(Located(tuple(places)))
+        return [item for item in wanted if item.tp not in offsets]
+
+    def _was_there(self, tp: TopicPartition) -> bool:
+        return self._seen_at_start is not None and tp.partition < self._seen_at_start.get(tp.topic, 0)

@@ -1,0 +1,98 @@
+"""What the worker was told: read once, in the command, checked as a whole, frozen. Nothing below reads the environment.
+
+`load` raises one `SettingsError` with everything that is wrong. No problem and no shown value holds a secret.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from worker.errors import SettingsError
+from worker.settings.checks import CHECKS, CONNECT_TIMEOUT_SECONDS
+from worker.settings.sources import SECRETS, Value, gather
+from worker.settings.table import Settings
+from worker.settings.values import is_loopback
+from worker.settings.words import allowed, written
+
+__all__ = ["CONNECT_TIMEOUT_SECONDS", "Settings", "is_loopback", "load"]
+
+# their values may hold a password whatever their name says, so no message repeats them
+_UNQUOTED = frozenset((*SECRETS, "kafka_client", "dreamdata_url", "schema_registry_url"))
+
+
+class _Source(PydanticBaseSettingsSource):
+    """Hands over what `gather` found; the rest are defaults."""
+
+    def __init__(self, settings_class: type[BaseSettings], values: Mapping[str, Value]) -> None:
+        super().__init__(settings_class)
+        self._values = values
+
+    # Any: pydantic's signature
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        value = self._values.get(field_name)
+        return (value.raw if value is not None else None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: value.raw for name, value in self._values.items()}
+
+
+def load(env: Mapping[str, str], config_file: Path | None = None, *, api_key_required: bool = True) -> Settings:
+    """The settings that the environment and the file (or the one `WORKER_CONFIG` names) make together.
+
+    Raises `SettingsError` with every problem. `api_key_required` is False for commands that send nothing.
+    """
+    gathered = gather(Settings.model_fields, env, config_file)
+    problems = list(gathered.problems)
+    settings, wrong = _validated(gathered.values)
+    problems += wrong.values()
+    failed = gathered.failed | wrong.keys()
+    for check in CHECKS:
+        if failed.isdisjoint(check.reads):
+            problems += check.find(settings)
+    if api_key_required and settings.dreamdata_api_key is None and "dreamdata_api_key" not in failed:
+        problems.append(
+            "DREAMDATA_API_KEY is not set, nor DREAMDATA_API_KEY_FILE; it is found in Dreamdata under "
+            "Data Platform > Sources > Server Side Analytics APIs."
+        )
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _validated(values: Mapping[str, Value]) -> tuple[Settings, dict[str, str]]:
+    """Settings from all values that can be used alone, and a problem for each of the others."""
+    wrong: dict[str, str] = {}
+    try:
+        return _made(values), wrong
+    except ValidationError as error:
+        for details in error.errors(include_url=False, include_input=False):
+            name = str(details["loc"][0])
+            wrong.setdefault(name, _problem(name, values[name], details.get("ctx", {}).get("error")))
+    return _made({name: value for name, value in values.items() if name not in wrong}), wrong
+
+
+def _made(values: Mapping[str, Value]) -> Settings:
+    class Sourced(Settings):
+        """Reads what was gathered, and not the process's environment behind the caller's back."""
+
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], *_: PydanticBaseSettingsSource, **__: PydanticBaseSettingsSource
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (_Source(settings_cls, values),)
+
+    settings = Sourced()
+    settings._origins = {name: value.origin for name, value in values.items()}
+    return settings
+
+
+def _problem(name: str, value: Value, raised: object) -> str:
+    if isinstance(raised, ValueError):
+        return f"{name.upper()} ({value.origin}) {raised}."
+    field = Settings.model_fields[name]
+    said = "" if name in _UNQUOTED else f" {written(value.raw)}"
+    return f"{name.upper()} ({value.origin}) cannot be{said or ' used as it is written'}; allowed: {allowed(field)}."
