@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from logging import getLogger
 from typing import Any, TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package does not mark what it exports again
     AdminClient,
@@ -27,6 +27,7 @@ from worker.errors import KafkaUnavailableError, TopicRefusedError
 # A dead letter is its record plus the worker's headers (4 KB) and the framing of a batch: never larger than this on
 # top.
 DEAD_LETTER_HEADROOM_BYTES = 64 * 1024
+DEFAULT_MAX_MESSAGE_BYTES = 1_048_588  # Kafka's own
 DEAD_LETTER_RETENTION_MS = 30 * 24 * 60 * 60 * 1000
 
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # untyped there
@@ -58,7 +59,7 @@ class Cluster:
         return {name: len(topic.partitions) for name, topic in metadata.topics.items() if topic.error is None}
 
     def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """The end of each partition that can be asked for one: the offset its next record will get."""
+        """The last stable offset of each partition that can be asked: how far a reader of committed records gets."""
         return self._offsets(partitions, _LATEST)
 
     def offsets(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Offsets]:
@@ -91,7 +92,11 @@ class Cluster:
         request = {KafkaPartition(*tp): spec for tp in partitions}
         if not request:
             return {}
-        futures = _translated(lambda: self._admin.list_offsets(request, request_timeout=self._timeout_seconds))
+        futures = _translated(
+            lambda: self._admin.list_offsets(
+                request, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=self._timeout_seconds
+            )
+        )
         offsets: dict[TopicPartition, int] = {}
         problem: KafkaUnavailableError | None = None
         for part, future in futures.items():
@@ -113,7 +118,7 @@ class Cluster:
             return
         if source not in existing:
             raise TopicRefusedError(f"topic {name} cannot be made: its source {source} is gone")
-        largest = int(self._config(source).get("max.message.bytes", "1048588"))
+        largest = int(self._config(source).get("max.message.bytes", DEFAULT_MAX_MESSAGE_BYTES))
         self._create(
             NewTopic(
                 name,
@@ -125,6 +130,24 @@ class Cluster:
                 },
             )
         )
+
+    def doubts(self, source: str, dead_letter_topic: str) -> list[str]:
+        """What looks wrong about a dead-letter topic that somebody else made; nothing, without the right to look."""
+        config = self._config(dead_letter_topic)
+        largest = int(self._config(source).get("max.message.bytes", DEFAULT_MAX_MESSAGE_BYTES))
+        found: list[str] = []
+        if config and config.get("cleanup.policy") != "delete":
+            found.append(
+                f"topic {dead_letter_topic} has cleanup.policy={config.get('cleanup.policy')}: compaction removes dead "
+                "letters with the same key and refuses those without; set it to delete"
+            )
+        if config and int(config.get("max.message.bytes", 0)) < largest + DEAD_LETTER_HEADROOM_BYTES:
+            found.append(
+                f"topic {dead_letter_topic} takes records up to {config.get('max.message.bytes')} bytes, its source "
+                f"{largest}: a large dead letter would be refused; set max.message.bytes to at least "
+                f"{largest + DEAD_LETTER_HEADROOM_BYTES}"
+            )
+        return found
 
     def _config(self, topic: str) -> dict[str, str]:
         """The topic's settings; empty without the right to read them, so that defaults apply."""

@@ -17,12 +17,14 @@ from worker.core.decoding import SchemaAnswer, SchemaKnown, SchemaUnavailable, S
 from worker.core.outcomes import Answer
 from worker.core.pipeline import Pipeline
 from worker.core.records import TopicPartition
+from worker.core.reports import owes_progress
 from worker.errors import KafkaStoppedError
 from worker.kafka import Consumer
 from worker.reporter import Reporter
 from worker.schemas import Schemas
-from worker.scout import EndsSeen, Finding, KafkaUnreachable, Located, Place, Scout, TopicsSeen
+from worker.scout import EndsSeen, Finding, KafkaUnreachable, Located, OwnTopicsSeen, Place, Scout, TopicsSeen
 from worker.sender import Sender
+from worker.watchdog import Watchdog
 
 CHUNK_RECORDS = 1_000
 # An answer cannot wake a waiting poll: while something is on its way the loop looks up more often.
@@ -62,6 +64,7 @@ class Loop:
         pipeline: Pipeline,
         inbox: Inbox,
         reporter: Reporter,
+        watchdog: Watchdog,
         clock: Callable[[], float],
         *,
         revoke_seconds: float,
@@ -70,6 +73,8 @@ class Loop:
         self._pipeline = pipeline
         self._inbox = inbox
         self._reporter = reporter
+        self._watchdog = watchdog
+        self._activity = 0
         self._clock = clock
         self._revoke_seconds = revoke_seconds
         self._shutdown_seconds = shutdown_seconds
@@ -102,9 +107,19 @@ class Loop:
         for command in self._pipeline.ticked(now):
             self._carry_out(command)
         self._reporter.turned(self._pipeline, now)
+        self._activity += sum(map(len, chunk.records.values()))
+        self._watchdog.turned(self._activity, owing=self._owing(now))
+
+    def _owing(self, now: float) -> bool:
+        """Whether something should be moving: work is left, and neither the core, the sender nor Kafka waits on
+        purpose.
+        """
+        excused = self._edges.sender.waiting_until is not None or self._reporter.kafka_in_trouble(now)
+        return not excused and owes_progress(self._pipeline, self._reporter.ends)
 
     def _take_in(self, fact: Fact) -> None:
         now = self._clock()
+        self._activity += isinstance(fact, Answered | Committed)
         match fact:
             case Answered(batch, answer):
                 self._pipeline.answered(batch, answer, now)
@@ -122,7 +137,7 @@ class Loop:
             case SchemaUnavailable(ref, detail):
                 self._pipeline.schema_unavailable(ref, detail)
                 self._reporter.schema_unavailable(ref, detail)
-            case Located() | TopicsSeen() | EndsSeen() | KafkaUnreachable() | KafkaTrouble():
+            case Located() | TopicsSeen() | EndsSeen() | OwnTopicsSeen() | KafkaUnreachable() | KafkaTrouble():
                 self._take_in_of_kafka(fact)
 
     def _take_in_of_kafka(self, fact: Finding | KafkaTrouble) -> None:
@@ -133,6 +148,8 @@ class Loop:
                 self._subscribe(topics)
             case EndsSeen(ends):
                 self._reporter.ends_seen(ends)
+            case OwnTopicsSeen(refused, doubts):
+                self._reporter.own_topics_seen(refused, doubts)
             case KafkaUnreachable(detail) | KafkaTrouble(detail):
                 self._reporter.kafka_trouble(detail, self._clock())
 
@@ -184,9 +201,9 @@ class Loop:
 
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
         self._pipeline.assigned(partitions)
+        self._edges.scout.follow(self._pipeline.lanes)
         for tp in partitions:
             self._edges.scout.locate(tp, self._pipeline.lanes[tp].epoch)
-        self._edges.scout.follow(self._pipeline.lanes)
         self._reporter.assigned(partitions)
 
     def revoked(self, partitions: Collection[TopicPartition]) -> None:

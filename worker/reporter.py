@@ -38,9 +38,17 @@ class Reporter:
         self._trouble = ""
         self._trouble_at = float("-inf")
         self._last_refusal: Answer | None = None
+        self._refused_topics: tuple[str, ...] = ()
         self._reasons: tuple[str, ...] = ("waiting for the first assignment of the group",)
         self._reported_at = float("-inf")
         self._turned_at = clock()
+
+    @property
+    def ends(self) -> Mapping[TopicPartition, int]:
+        return self._ends
+
+    def kafka_in_trouble(self, now: float) -> bool:
+        return now - self._trouble_at < TROUBLE_SECONDS
 
     def reasons(self) -> tuple[str, ...]:
         """Why it is not ready; empty when it is."""
@@ -69,10 +77,10 @@ class Reporter:
         self._reasons = self._unready(current.reasons, now)
 
     def _unready(self, found: tuple[str, ...], now: float) -> tuple[str, ...]:
-        reasons = list(found)
+        reasons = [*found, *self._refused_topics]
         if not self._assigned_once:
             reasons.append("waiting for the first assignment of the group")
-        if now - self._trouble_at < TROUBLE_SECONDS:
+        if self.kafka_in_trouble(now):
             reasons.append(f"Kafka: {self._trouble}")
         return tuple(reasons)
 
@@ -145,6 +153,14 @@ class Reporter:
         self._trouble, self._trouble_at = detail, now
         if self._minutely.admit("kafka") is not None:
             log.error("kafka.unavailable", detail=detail)
+
+    def own_topics_seen(self, refused: Collection[str], doubts: Collection[str]) -> None:
+        self._refused_topics = tuple(refused)
+        for doubt in doubts:
+            log.warning("topic.doubted", detail=doubt)
+        for detail in refused:
+            if self._minutely.admit(("topic", detail)) is not None:
+                log.error("topic.refused", detail=detail)
 
     def ends_seen(self, ends: Mapping[TopicPartition, int]) -> None:
         self._ends.update(ends)

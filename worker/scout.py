@@ -10,7 +10,7 @@ from typing import Protocol
 
 from worker.core.records import TopicPartition
 from worker.core.start_offsets import OffsetReset, Start, start_of
-from worker.errors import KafkaUnavailableError
+from worker.errors import KafkaUnavailableError, TopicRefusedError
 from worker.topics import TopicNames
 
 ENDS_INTERVAL_SECONDS = 5.0
@@ -33,6 +33,11 @@ class ClusterLike(Protocol):
     def partitions(self) -> dict[str, int]: ...
 
     def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]: ...
+
+    def make_dead_letter_topic(self, source: str, name: str) -> None:
+        """Raises TopicRefusedError as well."""
+
+    def doubts(self, source: str, dead_letter_topic: str) -> list[str]: ...
 
     def offsets(self, group: str, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, OffsetsLike]: ...
 
@@ -70,7 +75,15 @@ class KafkaUnreachable:
     detail: str
 
 
-Finding = Located | TopicsSeen | EndsSeen | KafkaUnreachable
+@dataclass(frozen=True, slots=True)
+class OwnTopicsSeen:
+    """The worker's own topics, of all it reads: `refused` must be mended before a dead letter can be written."""
+
+    refused: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+
+Finding = Located | TopicsSeen | EndsSeen | OwnTopicsSeen | KafkaUnreachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +116,9 @@ class Scout:
         self._wanted: queue.SimpleQueue[_Wanted | None] = queue.SimpleQueue()
         self._followed: frozenset[TopicPartition] = frozenset()
         self._seen_at_start: dict[str, int] | None = None
-        self._topics_at = self._ends_at = float("-inf")
+        self._prepared: set[str] = set()
+        self._tried: set[str] = set()
+        self._topics_at = self._ends_at = self._prepared_at = float("-inf")
         self._thread = threading.Thread(target=self._work, name="scout", daemon=True)
         self._thread.start()
 
@@ -125,8 +140,10 @@ class Scout:
             missing += wanted
             try:
                 self._look_around()
+                missing = [item for item in missing if item.tp in self._followed]
                 if missing:
                     missing = self._locate(missing)
+                self._prepare()
             except KafkaUnavailableError as error:
                 self._report(KafkaUnreachable(str(error)))
             wanted = self._next()
@@ -174,6 +191,27 @@ class Scout:
             places.append(Place(item.tp, item.epoch, start))
         self._report(Located(tuple(places)))
         return [item for item in wanted if item.tp not in offsets]
+
+    def _prepare(self) -> None:
+        """Makes and looks at the dead-letter topics of what is read; where one was refused, every half minute."""
+        topics = {tp.topic for tp in self._followed}
+        now = self._clock()
+        if topics <= self._prepared or (topics == self._tried and now - self._prepared_at < TOPICS_INTERVAL_SECONDS):
+            return
+        self._tried, self._prepared_at = topics, now
+        refused: list[str] = []
+        doubts: list[str] = []
+        for topic in sorted(topics):
+            name = self._names.dead_letter(topic)
+            try:
+                self._cluster.make_dead_letter_topic(topic, name)
+            except TopicRefusedError as error:
+                refused.append(str(error))
+                continue
+            if topic not in self._prepared:
+                doubts += self._cluster.doubts(topic, name)
+            self._prepared.add(topic)
+        self._report(OwnTopicsSeen(tuple(refused), tuple(doubts)))
 
     def _was_there(self, tp: TopicPartition) -> bool:
         return self._seen_at_start is not None and tp.partition < self._seen_at_start.get(tp.topic, 0)

@@ -152,7 +152,13 @@ def test_bodies_are_full_and_below_the_limit_under_a_backlog_and_order_is_kept(
         for number, given in enumerate(properties)
     ]
     cluster.produce(topic, messages)
-    worker = start_worker(KAFKA_TOPICS=topic, KAFKA_CONSUMER_GROUP=group, DREAMDATA_URL=sandbox.url)
+    worker = start_worker(
+        KAFKA_TOPICS=topic,
+        KAFKA_CONSUMER_GROUP=group,
+        DREAMDATA_URL=sandbox.url,
+        # long enough that a busy machine cannot make a backlog look like a trickle
+        BATCH_LINGER_MS="3000",
+    )
     wait_until(lambda: settled(cluster, group, topic), 60, "all is committed")
 
     assert delivered_ids(sandbox) == dict.fromkeys(ids(6_000), 1)

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -21,6 +21,7 @@ from worker.core.decisions import Decider, Policy
 from worker.core.lanes import Limits
 from worker.core.mapping import EventMapping
 from worker.core.pipeline import Pipeline
+from worker.core.reports import describe
 from worker.kafka import Consumer, client_properties, consumer_properties
 from worker.loop import Answered, Edges, Inbox, Loop
 from worker.metrics import Metrics
@@ -32,9 +33,11 @@ from worker.settings import Settings, load
 from worker.settings.values import UnmappedEvents
 from worker.status import StatusServer
 from worker.topics import TopicNames
+from worker.watchdog import Watchdog
 
 MS_PER_DAY = 24 * 60 * 60 * 1000
 MAX_REVOKE_SECONDS = 10.0
+WATCHDOG_EXIT_CODE = 4
 
 log = structlog.get_logger()
 
@@ -105,10 +108,13 @@ def pipeline_of(settings: Settings) -> Pipeline:
 def _work(settings: Settings, reporter: Reporter, clock: Callable[[], float], stop: Callable[[], bool]) -> None:
     inbox: Inbox = Inbox()
     consumer_settings = consumer_properties(settings)
+    pipeline = pipeline_of(settings)
+    watchdog = Watchdog(_patience_seconds(settings), clock, lambda stacks: end_starved(pipeline, stacks))
     loop = Loop(
-        pipeline_of(settings),
+        pipeline,
         inbox,
         reporter,
+        watchdog,
         clock,
         revoke_seconds=_revoke_seconds(consumer_settings),
         shutdown_seconds=settings.shutdown_timeout_seconds,
@@ -134,11 +140,30 @@ def _work(settings: Settings, reporter: Reporter, clock: Callable[[], float], st
         schemas=Schemas(settings.schema_dir, _registry(settings), inbox.put, clock),
         scout=Scout(cluster, names, group, settings.kafka_auto_offset_reset, inbox.put, clock),
     )
+    watchdog.start()
     loop.run(edges, stop)
+    watchdog.stop()
     edges.sender.close()
     edges.committer.close()
     edges.schemas.close()
     edges.scout.close()
+
+
+def _patience_seconds(settings: Settings) -> float:
+    """WATCHDOG_SECONDS, but never less than a single request or a lingering batch may take."""
+    lingering = 2 * settings.batch_linger_ms / 1000
+    return max(settings.watchdog_seconds, settings.request_timeout_seconds + 5, lingering)
+
+
+def end_starved(pipeline: Pipeline, stacks: Mapping[str, str]) -> None:
+    """On the watchdog's thread: says what it found, and ends the process."""
+    log.critical(
+        "worker.starved",
+        detail="no progress for WATCHDOG_SECONDS although there is work and nothing waits on purpose",
+        lanes=[describe(lane) for lane in list(pipeline.lanes.values())],
+        stacks=dict(stacks),
+    )
+    os._exit(WATCHDOG_EXIT_CODE)
 
 
 def _registry(settings: Settings) -> RegistryConfig | None:

@@ -193,10 +193,10 @@ class Lane:
         self.trouble = CommitTrouble()
 
     def should_pause(self) -> bool:
-        """Whether it has enough to do: asked after every turn; with hysteresis of one batch, so that it does not
-        flutter.
+        """Whether it has enough to do: asked after every turn. Resumed one batch below, so that the next is read while
+        the last but one is sent.
         """
-        enough = max(2, self.limits.in_flight) - (1 if self.paused else 0)
+        enough = max(2, self.limits.in_flight)
         waiting = sum(span.state is SpanState.SEALED for span in self.spans)
         # Parked spans wait for a success that only what is read behind them may bring: they count by weight alone.
         parked_bytes = sum(span.size for span in self.spans if span.state is SpanState.PARKED)

@@ -1,10 +1,12 @@
 """What there is to say about a pipeline: holds, reasons for not being ready, gauges. Reads, changes nothing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from worker.core.lanes import Lane
 from worker.core.outcomes import HoldReason
 from worker.core.pipeline import Pipeline
+from worker.core.records import TopicPartition
 
 _WHAT_TO_DO = {
     HoldReason.UNAUTHORIZED: (
@@ -54,6 +56,31 @@ def report(pipeline: Pipeline, now: float) -> Report:
         paused_partitions=sum(lane.paused for lane in pipeline.lanes.values()),
         identities=sum(len(lane.identities) for lane in pipeline.lanes.values()),
         oldest_unsettled_seconds=now - oldest,
+    )
+
+
+def owes_progress(pipeline: Pipeline, ends: Mapping[TopicPartition, int]) -> bool:
+    """Whether records are unsettled, uncommitted or unread although nothing in the pipeline waits on purpose.
+
+    `ends` are the last stable offsets: what lies behind them cannot be read yet.
+    """
+    lanes = pipeline.lanes.values()
+    waits = (
+        pipeline.gate.shut
+        or pipeline.intake.asked
+        or any(not lane.restored or lane.suspects or lane.trouble.alone for lane in lanes)
+    )
+    if waits:
+        return False
+    return any(lane.spans or lane.backlog or (lane.position or 0) < ends.get(lane.tp, 0) for lane in lanes)
+
+
+def describe(lane: Lane) -> str:
+    """One line on a lane, for a log: offsets and states only."""
+    spans = ", ".join(f"[{span.first_offset}, {span.next_offset}) {span.state.value}" for span in lane.spans)
+    return (
+        f"{lane.tp} epoch {lane.epoch}: position {lane.position}, committed {lane.committed}, "
+        f"{'paused' if lane.paused else 'reading'}, {len(lane.backlog)} undecided, spans: {spans or 'none'}"
     )
 
 

@@ -212,6 +212,28 @@ def test_a_lane_full_of_unknown_schemas_asks_every_half_minute_and_delivers_when
     assert simulator.outcomes() == {UNKNOWN: 10, DELIVERED: 5}
 
 
+def test_records_asked_for_again_stay_before_those_behind_them() -> None:
+    order: list[str] = []
+
+    def api(batch: Batch, _now: float) -> int:
+        order.extend(ids(batch))
+        return 200
+
+    another = SchemaRef.of_id(9)
+    simulator = Simulator()
+    simulator.produce(*(signal(offset, LATER, messageId=f"evt_0_{offset}") for offset in range(13)))
+    simulator.produce(signal(13, another, messageId="evt_0_13"))
+    simulator.own().run(api, seconds=3)
+    simulator.pipeline.schema_unknown(LATER, "40403", simulator.now)
+    simulator.run(api, seconds=40)
+
+    simulator.pipeline.schema_known(another, PLAN, simulator.now)
+    simulator.pipeline.schema_known(LATER, PLAN, simulator.now)
+    simulator.run(api, seconds=5)
+
+    assert order == ["evt_0_10", "evt_0_11", "evt_0_12", "evt_0_13"]
+
+
 def test_a_lane_of_undecodable_bytes_asks_the_registry_nothing() -> None:
     simulator = Simulator()
     simulator.produce(*map(undecodable, range(15)))

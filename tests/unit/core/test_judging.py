@@ -254,6 +254,22 @@ def test_a_403_is_no_proof_of_poison_before_the_second_refused_probe() -> None:
     assert {len(request.batch.items) for request in simulator.answered} == {4}
 
 
+def test_a_success_that_started_before_a_refusal_proves_nothing_about_it() -> None:
+    simulator = with_backlog(1, partitions=2)
+    simulator.poll()
+    simulator.now += 1.0
+    simulator.tick()
+    refused, taken = simulator.startable()
+    for request in (refused, taken):
+        simulator.start(request)
+    simulator.now += 1.0
+    simulator.come_home(refused, 403)
+    simulator.now += 1.0
+    simulator.come_home(taken, 200)
+
+    assert not simulator.pipeline.lanes[refused.batch.tp].spans[0].trouble.worked_since
+
+
 def test_a_401_never_takes_a_batch_apart() -> None:
     simulator = with_backlog(4).run(always(401), seconds=HOUR, step=1)
 
@@ -337,3 +353,15 @@ def test_order_is_kept_while_a_batch_is_halved() -> None:
     with_backlog(16, Limits(batch_max_events=8)).run(api, seconds=20)
 
     assert order == [f"evt_0_{offset}" for offset in range(16) if offset not in (5, 11)]
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_poison_alone_in_its_lane_is_dead_lettered_beside_a_busy_one(status: int) -> None:
+    simulator = Simulator(partitions=2)
+    simulator.produce(*signals(range(1)))
+    simulator.own()
+    for offset in range(200):
+        simulator.produce(*signals(range(offset, offset + 1), 1), partition=1)
+        simulator.turn(refusing({"evt_0_0"}, status), 7.0)
+
+    assert simulator.dead_ids() == {"evt_0_0": Reason.REJECTED}

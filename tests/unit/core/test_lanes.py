@@ -243,9 +243,9 @@ def test_it_is_paused_when_enough_batches_wait(in_flight: int, waiting: int) -> 
     assert made.should_pause()
 
 
-def test_a_paused_lane_stays_paused_until_fewer_wait() -> None:
+def test_a_paused_lane_is_resumed_one_batch_below() -> None:
     made = filled(3, Limits(batch_max_events=1))
-    made.paused = True
+    made.place(record(3), item(3), 0.0)
     resumed = []
     for span in list(made.spans)[:2]:
         span.deliver()
