@@ -45,6 +45,8 @@ def client_properties(settings: Settings) -> dict[str, Any]:
     properties: dict[str, Any] = {
         "bootstrap.servers": ",".join(settings.kafka_brokers),
         "client.id": "dreamdata-worker",
+        # what goes wrong reaches `error_cb` as well; librdkafka's own lines come by the hundred while a broker is down
+        "log_level": 2,
         "security.protocol": ("SASL_" if settings.kafka_sasl_mechanism else "")
         + ("SSL" if settings.kafka_tls_enabled else "PLAINTEXT"),
         "ssl.ca.location": settings.kafka_tls_ca_file,
@@ -68,6 +70,8 @@ def consumer_properties(settings: Settings) -> dict[str, Any]:
         "fetch.queue.backoff.ms": 5,
         # How long a resumed partition may wait for the fetch that is under way for the others.
         "fetch.wait.max.ms": 100,
+        # how soon added partitions and topics that did not exist yet are seen
+        "topic.metadata.refresh.interval.ms": 30_000,
         "group.protocol": settings.kafka_group_protocol.value,
     }
     if classic:
@@ -117,6 +121,7 @@ class Consumer:
         )
         self._started: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
+        self._joined = False
         self._fatal: KafkaError | None = None
         self._looked_at = float("-inf")
         self._consumer = KafkaConsumer({**properties, "error_cb": self._on_error}, logger=getLogger("librdkafka"))
@@ -208,6 +213,19 @@ class Consumer:
             if error.args[0].code() != KafkaError._STATE:
                 raise
 
+    @property
+    def joined(self) -> bool:
+        """Whether the group has taken us in, be it without a partition: under KIP-848 no callback tells a spare member.
+
+        Librdkafka's serialized metadata begins with the generation, negative before the first (rdkafka_cgrp.c, CGMDv2).
+        """
+        if not self._joined:
+            metadata = self._consumer.consumer_group_metadata()
+            self._joined = bool(
+                metadata.startswith(b"CGMDv2:") and int.from_bytes(metadata[7:11], "little", signed=True) >= 0
+            )
+        return self._joined
+
     def group_metadata(self) -> object:
         """What a transaction has to carry; to be taken in the same breath as what it covers."""
         return self._consumer.consumer_group_metadata()
@@ -223,6 +241,7 @@ class Consumer:
             self._paused.clear()
         else:
             consumer.incremental_assign([])
+        self._joined = True
         self._listener.assigned(_ours(parts))
 
     def _on_revoke(self, consumer: KafkaConsumer, parts: list[KafkaPartition]) -> None:

@@ -106,7 +106,7 @@ class Loop:
             self._take_in(self._inbox.get())
         for command in self._pipeline.ticked(now):
             self._carry_out(command)
-        self._reporter.turned(self._pipeline, now)
+        self._reporter.turned(self._pipeline, now, joined=self._edges.consumer.joined)
         self._activity += sum(map(len, chunk.records.values()))
         self._watchdog.turned(self._activity, owing=self._owing(now))
 
@@ -144,8 +144,9 @@ class Loop:
         match fact:
             case Located(places):
                 self._start(places)
-            case TopicsSeen(topics):
+            case TopicsSeen(topics, missing):
                 self._subscribe(topics)
+                self._reporter.topics_missing(missing)
             case EndsSeen(ends):
                 self._reporter.ends_seen(ends)
             case OwnTopicsSeen(refused, doubts):
@@ -232,17 +233,23 @@ class Loop:
         self._reporter.revoked(partitions)
 
     def _await(self, done: Callable[[], bool], deadline: float) -> None:
-        """Takes in facts until it is done or too late. Sends nothing new meanwhile."""
-        while True:
-            while not self._inbox.empty():
-                self._take_in(self._inbox.get())
-            remaining = deadline - self._clock()
-            if done() or remaining <= 0:
-                return
+        """Takes in facts until it is done or too late. Sends nothing new meanwhile.
+
+        What the scout has found waits: to assign or subscribe inside a callback of the consumer is to change what it is
+        just changing.
+        """
+        later: list[Fact] = []
+        while not (done() and self._inbox.empty()) and self._clock() < deadline:
             try:
-                self._take_in(self._inbox.get(timeout=min(remaining, 0.05)))
+                fact = self._inbox.get(timeout=0.01)
             except queue.Empty:
                 continue
+            if isinstance(fact, Answered | Committed | CommitFailed):
+                self._take_in(fact)
+            else:
+                later.append(fact)
+        for fact in later:
+            self._inbox.put(fact)
 
     def out_of_range(self, tp: TopicPartition) -> None:
         lane = self._pipeline.lanes.get(tp)

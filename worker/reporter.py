@@ -34,11 +34,12 @@ class Reporter:
         self._minutely = Throttle(60.0, clock)
         self._secondly = Throttle(1.0, clock)
         self._ends: dict[TopicPartition, int] = {}
-        self._assigned_once = False
+        self._joined = False
         self._trouble = ""
         self._trouble_at = float("-inf")
         self._last_refusal: Answer | None = None
         self._refused_topics: tuple[str, ...] = ()
+        self._missing_topics: tuple[str, ...] = ()
         self._reasons: tuple[str, ...] = ("waiting for the first assignment of the group",)
         self._reported_at = float("-inf")
         self._turned_at = clock()
@@ -58,11 +59,12 @@ class Reporter:
         """Whether the loop is turning."""
         return self._clock() - self._turned_at < ALIVE_SECONDS
 
-    def turned(self, pipeline: Pipeline, now: float) -> None:
+    def turned(self, pipeline: Pipeline, now: float, *, joined: bool) -> None:
         self._turned_at = now
         if now - self._reported_at < GAUGES_INTERVAL_SECONDS:
             return
         self._reported_at = now
+        self._joined = joined
         current = report(pipeline, now)
         metrics = self._metrics
         for reason in HoldReason:
@@ -78,7 +80,8 @@ class Reporter:
 
     def _unready(self, found: tuple[str, ...], now: float) -> tuple[str, ...]:
         reasons = [*found, *self._refused_topics]
-        if not self._assigned_once:
+        reasons += [f"KAFKA_TOPICS: there is no topic {topic}; it is looked for" for topic in self._missing_topics]
+        if not self._joined:
             reasons.append("waiting for the first assignment of the group")
         if self.kafka_in_trouble(now):
             reasons.append(f"Kafka: {self._trouble}")
@@ -154,6 +157,12 @@ class Reporter:
         if self._minutely.admit("kafka") is not None:
             log.error("kafka.unavailable", detail=detail)
 
+    def topics_missing(self, missing: Collection[str]) -> None:
+        self._missing_topics = tuple(missing)
+        for topic in missing:
+            if self._minutely.admit(("missing", topic)) is not None:
+                log.warning("topic.missing", topic=topic)
+
     def own_topics_seen(self, refused: Collection[str], doubts: Collection[str]) -> None:
         self._refused_topics = tuple(refused)
         for doubt in doubts:
@@ -169,7 +178,6 @@ class Reporter:
         log.info("topics.subscribed", topics=list(topics))
 
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
-        self._assigned_once = True
         self._metrics.rebalances.inc()
         for tp in partitions:
             log.info("partition.assigned", topic=tp.topic, partition=tp.partition)

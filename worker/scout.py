@@ -60,9 +60,10 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class TopicsSeen:
-    """What to subscribe to, by now."""
+    """What to subscribe to, by now, and what of it does not exist: a pattern that matches nothing counts as one."""
 
     topics: tuple[str, ...]
+    missing: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,9 @@ class Scout:
             self._topics_at = now
             if self._seen_at_start is None:
                 self._seen_at_start = existing
-            self._report(TopicsSeen(tuple(self._names.selected(existing))))
+            topics = self._names.selected(existing)
+            missing = [topic for topic in topics or self._names.wanted if topic not in existing]
+            self._report(TopicsSeen(tuple(topics), tuple(missing)))
         if now - self._ends_at >= ENDS_INTERVAL_SECONDS:
             self._ends_at = now
             self._report(EndsSeen(self._cluster.ends(self._followed)))

@@ -10,7 +10,7 @@ class TopicNames:
     """
 
     def __init__(self, wanted: Iterable[str], group: str, *, dead_letter: str, identity: str) -> None:
-        self._wanted = tuple(wanted)
+        self.wanted = tuple(wanted)
         self._group = group
         self._dead_letter = dead_letter
         self._identity = identity
@@ -32,13 +32,13 @@ class TopicNames:
 
     @property
     def is_pattern(self) -> bool:
-        return len(self._wanted) == 1 and self._wanted[0].startswith("^")
+        return len(self.wanted) == 1 and self.wanted[0].startswith("^")
 
     def selected(self, existing: Iterable[str]) -> list[str]:
         """What to subscribe to: the list as it is, or what matches the pattern among the existing topics."""
         if not self.is_pattern:
-            return list(self._wanted)
-        pattern = re.compile(self._wanted[0])
+            return list(self.wanted)
+        pattern = re.compile(self.wanted[0])
         return sorted(
             topic
             for topic in existing

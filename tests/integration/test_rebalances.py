@@ -48,3 +48,33 @@ def test_a_worker_that_joins_and_one_that_leaves_lose_nothing_and_repeat_nothing
         own = [number for number in arrived if number % 4 == partition]
         assert own == sorted(own), "order per partition"
     assert second.terminate() == 0
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_spare_worker_without_partitions_is_ready(
+    cluster: Cluster, topic: str, group: str, sandbox: Sandbox, start_worker: StartWorker, protocol: dict[str, str]
+) -> None:
+    settings = {"KAFKA_TOPICS": topic, "KAFKA_CONSUMER_GROUP": group, "DREAMDATA_URL": sandbox.url, **protocol}
+    workers = [start_worker(**settings), start_worker(**settings)]
+    for worker in workers:
+        worker.wait_ready()
+    assert sorted(len(worker.logged("partition.started")) for worker in workers) in ([0, 1], [1, 1])
+
+
+def test_a_topic_that_is_missing_is_named_and_read_from_its_beginning_once_it_is_made(
+    cluster: Cluster, group: str, sandbox: Sandbox, start_worker: StartWorker
+) -> None:
+    topic = cluster.unique("delivery")
+    worker = start_worker(
+        KAFKA_TOPICS=topic,
+        KAFKA_CONSUMER_GROUP=group,
+        DREAMDATA_URL=sandbox.url,
+        KAFKA_AUTO_OFFSET_RESET="latest",
+        KAFKA_CLIENT='{"topic.metadata.refresh.interval.ms": 1000}',
+    )
+    wait_until(lambda: worker.logged("topic.missing"), 30, "it says which topic is missing")
+    assert any(topic in reason for reason in worker.ready_reasons())
+    cluster.make_topic(name=topic)
+    cluster.produce(topic, signals(5))
+    wait_until(lambda: settled(cluster, group, topic), 60, "all is committed")
+    assert delivered_ids(sandbox) == dict.fromkeys(ids(5), 1)
