@@ -18,7 +18,14 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # in no __all__ of the client's
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # in no __all__ of the client's
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    OffsetSpec,
+    ResourceType,
+)
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from tests.integration.harness import wait_until
@@ -75,6 +82,20 @@ class Cluster:
     def add_partitions(self, topic: str, total: int) -> None:
         self._admin.create_partitions([NewPartitions(topic, total)])[topic].result(timeout=10)
         wait_until(lambda: self._has_leaders(topic, total), 10, f"leaders for the partitions of {topic}")
+
+    def set_config(self, topic: str, name: str, value: str) -> None:
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        self._admin.incremental_alter_configs([resource])[resource].result(timeout=10)
+
+    def config(self, topic: str) -> dict[str, str]:
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        entries = self._admin.describe_configs([resource])[resource].result(timeout=10)
+        return {name: entry.value for name, entry in entries.items()}
+
+    def delete_topic(self, topic: str) -> None:
+        self._admin.delete_topics([topic])[topic].result(timeout=10)
+        wait_until(lambda: topic not in self.topics(), 10, f"{topic} is gone")
 
     def topics(self) -> set[str]:
         return set(self._admin.list_topics(timeout=10).topics)
