@@ -196,6 +196,13 @@ class Simulator:
         self.pipeline.answered(request.batch, came, self.now)
         return came
 
+    def come_home_all(self, status: int | None) -> None:
+        """Everything that may start does, and gets this answer."""
+        for request in self.startable():
+            self.start(request)
+        for request in list(self.wire):
+            self.come_home(request, status)
+
     def _begin(self, commit: Commit | None) -> None:
         if commit is not None:
             assert self.commit is None, "two transactions in the air"

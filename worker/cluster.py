@@ -8,7 +8,6 @@ something).
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from logging import getLogger
 from typing import Any, TypeVar
 
 from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException
@@ -49,7 +48,8 @@ class Cluster:
     """One AdminClient. Threads may share it."""
 
     def __init__(self, properties: Mapping[str, Any], timeout_seconds: float = 10.0) -> None:
-        self._admin = AdminClient(dict(properties), logger=getLogger("librdkafka"))
+        # without a logger of ours: lines for it are queued until somebody polls, and nobody does
+        self._admin = AdminClient(dict(properties))
         self._timeout_seconds = timeout_seconds
 
     def partitions(self) -> dict[str, int]:

@@ -21,13 +21,16 @@ from worker.core.commands import Commit
 from worker.core.outcomes import DeadLetter, HoldReason
 from worker.core.records import TopicPartition
 from worker.dead_letters import headers_of
-from worker.errors import KafkaUnavailableError, TopicRefusedError
+from worker.errors import KafkaUnavailableError, SettingsError, TopicRefusedError
 from worker.topics import TopicNames
 
 TRANSACTION_TIMEOUT_MS = 5_000
 # How long one step may take before the transaction counts as failed; above its time-out, after which the broker ends it
 # anyway.
 STEP_TIMEOUT_SECONDS = 6.0
+
+# A transaction has its own, and the client refuses others above it.
+_TIMEOUTS = ("socket.timeout.ms", "message.timeout.ms", "delivery.timeout.ms", "request.timeout.ms")
 
 _NOT_ALLOWED = frozenset(
     {
@@ -46,7 +49,10 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class CommitFailed:
-    """Nothing of it is visible. `refusal` None: a passing fault; else somebody has to mend what `detail` says."""
+    """It was aborted, or nobody can tell how it ended: it is made again from what is settled then.
+
+    `refusal` None: a passing fault; else somebody has to mend what `detail` says.
+    """
 
     commit: Commit
     refusal: HoldReason | None
@@ -88,7 +94,11 @@ class Committer:
         self._topics = topics
         self._report = report
         self._wall_ms = wall_ms
-        self._producer: Producer | None = None
+        self._registered = False
+        try:
+            self._producer: Producer | None = self._new_producer()
+        except KafkaException as error:
+            raise SettingsError([f"KAFKA_CLIENT: {error.args[0].str()}"]) from error
         self._made: set[str] = set()
         self._undelivered: list[tuple[str, KafkaError]] = []
         self._queue: queue.SimpleQueue[tuple[Commit, object] | None] = queue.SimpleQueue()
@@ -146,26 +156,34 @@ class Committer:
 
     def _ready(self) -> Producer:
         """The producer, made and registered with its coordinator; a new one, with a new id, after a fatal error."""
-        if self._producer is None:
-            producer = Producer(
-                {
-                    # back to back, the coordinator answers CONCURRENT_TRANSACTIONS and the producer waits this long
-                    "retry.backoff.ms": 5,
-                    "linger.ms": 0,
-                    # the broker and the topic decide what is too large, not the client
-                    "message.max.bytes": 1_000_000_000,
-                    **self._properties,
-                    "transactional.id": f"{self._group}-{uuid4()}",
-                    "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
-                },
-                logger=getLogger("librdkafka"),
-            )
+        if not self._registered:
+            producer = self._producer or self._new_producer()
+            self._producer = producer
             try:
                 producer.init_transactions(STEP_TIMEOUT_SECONDS)
             except KafkaException as error:
+                self._producer = None
                 raise _refused_for(error.args[0]) from error
-            self._producer = producer
+            self._registered = True
+        assert self._producer is not None  # registered ones are
         return self._producer
+
+    def _new_producer(self) -> Producer:
+        """Talks to nobody yet."""
+        shared = {name: value for name, value in self._properties.items() if name not in _TIMEOUTS}
+        return Producer(
+            {
+                # back to back, the coordinator answers CONCURRENT_TRANSACTIONS and the producer waits this long
+                "retry.backoff.ms": 5,
+                "linger.ms": 0,
+                # the broker and the topic decide what is too large, not the client
+                "message.max.bytes": 1_000_000_000,
+                **shared,
+                "transactional.id": f"{self._group}-{uuid4()}",
+                "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+            },
+            logger=getLogger("librdkafka"),
+        )
 
     def _produce(self, producer: Producer, tp: TopicPartition, letter: DeadLetter) -> None:
         topic = self._names.dead_letter(tp.topic)
@@ -194,7 +212,7 @@ class Committer:
             producer.abort_transaction(STEP_TIMEOUT_SECONDS)
         except KafkaException:
             # Neither committed nor aborted: the broker ends it after its time-out. This producer is of no more use.
-            self._producer = None
+            self._drop()
             producer.purge()
         # a purged message is a consequence of the abort, not the reason for it
         reasons = [found for found in self._undelivered if found[1].code() != KafkaError._PURGE_QUEUE]
@@ -205,8 +223,11 @@ class Committer:
                 detail += "; raise its max.message.bytes above the source topic's"
             refused = _RefusedError(HoldReason.DEAD_LETTER_REFUSED, detail)
         if error.fatal():
-            self._producer = None
+            self._drop()
         return refused
+
+    def _drop(self) -> None:
+        self._producer, self._registered = None, False
 
 
 def _refused_for(error: KafkaError) -> _RefusedError:

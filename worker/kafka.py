@@ -12,6 +12,7 @@ seek (seen with 2.16: the partition then starts at its end).
 import re
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from logging import getLogger
 from typing import Any, Protocol
@@ -20,8 +21,8 @@ from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from worker.core.records import Record, TopicPartition
-from worker.errors import KafkaStoppedError
+from worker.core.records import Headers, Record, TopicPartition
+from worker.errors import KafkaStoppedError, SettingsError
 from worker.settings.checks import SESSION_TIMEOUT_MS
 from worker.settings.table import Settings
 from worker.settings.values import GroupProtocol
@@ -124,7 +125,10 @@ class Consumer:
         self._joined = False
         self._fatal: KafkaError | None = None
         self._looked_at = float("-inf")
-        self._consumer = KafkaConsumer({**properties, "error_cb": self._on_error}, logger=getLogger("librdkafka"))
+        try:
+            self._consumer = KafkaConsumer({**properties, "error_cb": self._on_error}, logger=getLogger("librdkafka"))
+        except KafkaException as error:
+            raise SettingsError([f"KAFKA_CLIENT: {error.args[0].str()}"]) from error
 
     def subscribe(self, topics: Sequence[str]) -> None:
         self._consumer.subscribe(
@@ -207,11 +211,9 @@ class Consumer:
         """A resumed partition is looked at again only when the fetcher wakes, up to a second later; a seek to where it
         is wakes it.
         """
-        try:
+        # It only saves time: where the partition is not in a state to seek, the fetcher comes by itself.
+        with suppress(KafkaException):
             self._consumer.seek(part)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError._STATE:
-                raise
 
     @property
     def joined(self) -> bool:
@@ -282,10 +284,12 @@ def _ours(parts: Iterable[KafkaPartition]) -> list[TopicPartition]:
 
 
 def _record(message: Message) -> Record:
-    return Record(
-        message.offset() or 0,
-        message.timestamp()[1],
-        message.key(),
-        message.value(),
-        tuple(message.headers() or ()),  # type: ignore[arg-type]  # values are bytes, whatever the stub says
-    )
+    return Record(message.offset() or 0, message.timestamp()[1], message.key(), message.value(), _headers(message))
+
+
+def _headers(message: Message) -> Headers:
+    """None at all where a header's name is no UTF-8: the client can hand out all of a record's headers or none."""
+    try:
+        return tuple(message.headers() or ())  # type: ignore[arg-type]  # values are bytes, whatever the stub says
+    except (SystemError, UnicodeDecodeError):
+        return ()

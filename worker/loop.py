@@ -30,6 +30,8 @@ CHUNK_RECORDS = 1_000
 # An answer cannot wake a waiting poll: while something is on its way the loop looks up more often.
 IDLE_POLL_SECONDS = 0.1
 BUSY_POLL_SECONDS = 0.005
+# For the last commit, when the shutdown has had its time already.
+CLOSING_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Loop:
         self._shutdown_seconds = shutdown_seconds
         self._subscribed: tuple[str, ...] = ()
         self._closing = False
+        self._forfeited = False
 
     def run(self, edges: Edges, stop_requested: Callable[[], bool]) -> None:
         """Works until asked to stop, then in bounded time sends what can be sent and commits what is settled.
@@ -88,6 +91,14 @@ class Loop:
         owner redelivers.
         """
         self._edges = edges
+        try:
+            self._work(stop_requested)
+        except KafkaStoppedError:
+            self._forfeited = True
+            edges.consumer.close()
+            raise
+
+    def _work(self, stop_requested: Callable[[], bool]) -> None:
         while not stop_requested():
             self._turn()
         self._pipeline.stopping()
@@ -95,7 +106,7 @@ class Loop:
         while not self._drained() and self._clock() < deadline:
             self._turn()
         self._closing = True
-        edges.consumer.close()
+        self._edges.consumer.close()
 
     def _turn(self) -> None:
         busy = self._edges.sender.on_wire() or self._pipeline.committing
@@ -148,7 +159,7 @@ class Loop:
                 self._subscribe(topics)
                 self._reporter.topics_missing(missing)
             case EndsSeen(ends):
-                self._reporter.ends_seen(ends)
+                self._reporter.ends_seen({tp: end for tp, end in ends.items() if tp in self._pipeline.lanes})
             case OwnTopicsSeen(refused, doubts):
                 self._reporter.own_topics_seen(refused, doubts)
             case KafkaUnreachable(detail) | KafkaTrouble(detail):
@@ -187,12 +198,13 @@ class Loop:
         offsets: dict[TopicPartition, int] = {}
         for place in places:
             lane = self._pipeline.lanes.get(place.tp)
-            if lane is None or lane.epoch != place.epoch:
+            if lane is None or lane.epoch != place.epoch or (lane.restored and lane.position != place.asked_at):
                 continue
             start = place.start
             if start.refused:
                 raise KafkaStoppedError(f"KAFKA_AUTO_OFFSET_RESET=error: {place.tp}: {start.refused}")
             if lane.restored:
+                lane.seal_open()
                 lane.position = start.offset
             else:
                 self._pipeline.restored(place.tp, start.offset, start.committed)
@@ -209,11 +221,16 @@ class Loop:
 
     def revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Waits for what is on the wire, not for what is in back-off; commits what is settled; forgets the lanes."""
-        deadline = self._clock() + self._revoke_seconds
+        if self._forfeited:
+            self._forget(partitions)
+            return
+        seconds = CLOSING_SECONDS if self._closing else self._revoke_seconds
+        deadline = self._clock() + seconds
         sender = self._edges.sender
         self._pipeline.withdrawn(sender.withdraw(partitions), self._clock())
         if not self._closing:
-            self._await(lambda: not sender.on_wire(partitions), deadline)
+            # a request that hangs must not take the time that the commit of all others needs
+            self._await(lambda: not sender.on_wire(partitions), deadline - seconds / 3)
         self._await(lambda: not self._pipeline.committing, deadline)
         if not self._pipeline.committing:
             commit = self._pipeline.last_commit(partitions)
@@ -239,7 +256,7 @@ class Loop:
         just changing.
         """
         later: list[Fact] = []
-        while not (done() and self._inbox.empty()) and self._clock() < deadline:
+        while not self._inbox.empty() or (not done() and self._clock() < deadline):
             try:
                 fact = self._inbox.get(timeout=0.01)
             except queue.Empty:

@@ -44,11 +44,14 @@ class ClusterLike(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where to start reading a partition, for the assignment of this epoch."""
+    """Where to start reading a partition, for the assignment of this epoch; `asked_at` is the position it was asked
+    from.
+    """
 
     tp: TopicPartition
     epoch: int
     start: Start
+    asked_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +138,17 @@ class Scout:
         self._thread.join(timeout_seconds)
 
     def _work(self) -> None:
-        missing: list[_Wanted] = []
+        # By partition, the newest question alone: one that was asked twice is refused as a whole.
+        missing: dict[TopicPartition, _Wanted] = {}
         wanted: list[_Wanted] | None = []
         while wanted is not None:
-            missing += wanted
+            missing |= {item.tp: item for item in wanted}
             try:
                 self._look_around()
-                missing = [item for item in missing if item.tp in self._followed]
+                missing = {tp: item for tp, item in missing.items() if tp in self._followed}
                 if missing:
-                    missing = self._locate(missing)
+                    for tp in self._locate(list(missing.values())):
+                        del missing[tp]
                 self._prepare()
             except KafkaUnavailableError as error:
                 self._report(KafkaUnreachable(str(error)))
@@ -176,8 +181,8 @@ class Scout:
             self._ends_at = now
             self._report(EndsSeen(self._cluster.ends(self._followed)))
 
-    def _locate(self, wanted: list[_Wanted]) -> list[_Wanted]:
-        """Reports what it finds, and returns what has to be asked for again."""
+    def _locate(self, wanted: list[_Wanted]) -> list[TopicPartition]:
+        """Reports where to start, and returns for which partitions it could tell."""
         offsets = self._cluster.offsets(self._group, [item.tp for item in wanted])
         places: list[Place] = []
         for item in wanted:
@@ -191,9 +196,9 @@ class Scout:
                 self._reset,
                 first_seen_running=not self._was_there(item.tp),
             )
-            places.append(Place(item.tp, item.epoch, start))
+            places.append(Place(item.tp, item.epoch, start, item.position))
         self._report(Located(tuple(places)))
-        return [item for item in wanted if item.tp not in offsets]
+        return [place.tp for place in places]
 
     def _prepare(self) -> None:
         """Makes and looks at the dead-letter topics of what is read; where one was refused, every half minute."""

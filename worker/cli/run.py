@@ -30,6 +30,7 @@ from worker.schemas import RegistryConfig, Schemas
 from worker.scout import Scout
 from worker.sender import Backoff, Sender
 from worker.settings import Settings, load
+from worker.settings.checks import MAX_POLL_INTERVAL_MS
 from worker.settings.values import UnmappedEvents
 from worker.status import StatusServer
 from worker.topics import TopicNames
@@ -157,13 +158,15 @@ def _patience_seconds(settings: Settings) -> float:
 
 def end_starved(pipeline: Pipeline, stacks: Mapping[str, str]) -> None:
     """On the watchdog's thread: says what it found, and ends the process."""
-    log.critical(
-        "worker.starved",
-        detail="no progress for WATCHDOG_SECONDS although there is work and nothing waits on purpose",
-        lanes=[describe(lane) for lane in list(pipeline.lanes.values())],
-        stacks=dict(stacks),
-    )
-    os._exit(WATCHDOG_EXIT_CODE)
+    try:
+        log.critical(
+            "worker.starved",
+            detail="no progress for WATCHDOG_SECONDS although there is work and nothing waits on purpose",
+            lanes=[describe(lane) for lane in list(pipeline.lanes.values())],
+            stacks=dict(stacks),
+        )
+    finally:
+        os._exit(WATCHDOG_EXIT_CODE)
 
 
 def _registry(settings: Settings) -> RegistryConfig | None:
@@ -179,8 +182,10 @@ def _registry(settings: Settings) -> RegistryConfig | None:
 
 def _revoke_seconds(consumer_settings: dict[str, object]) -> float:
     """Half of what the broker grants between two polls, if that is less than ten seconds."""
-    max_poll_interval_ms = int(str(consumer_settings.get("max.poll.interval.ms", 300_000)))
-    return min(MAX_REVOKE_SECONDS, max_poll_interval_ms / 2000)
+    max_poll_interval_ms = str(consumer_settings.get("max.poll.interval.ms", MAX_POLL_INTERVAL_MS))
+    # what is no number is refused by the client, a moment later and with better words
+    milliseconds = int(max_poll_interval_ms) if max_poll_interval_ms.isdecimal() else MAX_POLL_INTERVAL_MS
+    return min(MAX_REVOKE_SECONDS, milliseconds / 2000)
 
 
 def _wall_ms(moment: float) -> int:
@@ -206,6 +211,9 @@ def _end_the_process(failure: threading.ExceptHookArgs) -> None:
     """A thread that dies of a defect must not leave the others alive without progress: the supervisor starts afresh,
     nothing is lost.
     """
-    if failure.exc_value is not None:
-        log.critical("worker.crashed", thread=failure.thread.name if failure.thread else "", exc_info=failure.exc_value)
-    os._exit(1)
+    try:
+        if failure.exc_value is not None:
+            name = failure.thread.name if failure.thread else ""
+            log.critical("worker.crashed", thread=name, exc_info=failure.exc_value)
+    finally:
+        os._exit(1)

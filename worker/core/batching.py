@@ -29,6 +29,9 @@ ENVELOPE_BYTES = len(_HEAD % (b"0" * 36, b"0" * 24)) + len(_TAIL)
 MAX_SPAN_RECORDS = 10_000
 MAX_SPAN_EXTRA_BYTES = 500_000
 
+# What a dead letter weighs beside its record: the worker's headers, and the objects that hold them.
+LETTER_BYTES = 512
+
 Entry = TypeVar("Entry")
 
 
@@ -83,9 +86,9 @@ class Trouble:
     """What the API has said about a span so far. All times are monotonic seconds.
 
     `refused_at` is when its last refusal (403, or 5xx of a suspect) came home, and `worked_since` whether a request
-    *started after* that was taken. A suspect that was refused again although the API worked in between is `proven`:
-    refusal after success. One more success after that refusal, and the content is to blame rather than the key or the
-    service. An outage or a revoked key can show one side of this sandwich, never both.
+    *started after* that was taken. `tried` says that this very piece was refused, and not only what it is a half of.
+    `refused_after_success` says that its last refusal came after such a success: what speaks against its content rather
+    than against the key or the service. `reprieved`: that happened while the API was recovering (`Judge`).
     """
 
     attempts: int = 0
@@ -97,12 +100,21 @@ class Trouble:
     suspect: bool = False
     refused_at: float | None = None
     worked_since: bool = False
-    proven: bool = False
+    tried: bool = False
+    refused_after_success: bool = False
+    reprieved: bool = False
     sentence: tuple[DeadLetter, ...] = ()
 
+    @property
+    def pardonable(self) -> bool:
+        """Whether its sentence is one of suspicion, passed or upheld in a truce: then it is not carried out without one
+        more trial.
+        """
+        return self.suspect and self.reprieved
+
     def inherited(self) -> "Trouble":
-        """What a half takes over: all but the proof, which only a single can bring against itself."""
-        return replace(self, proven=False, sentence=())
+        """What a half takes over: all but what only a piece itself can bring against itself."""
+        return replace(self, tried=False, refused_after_success=False, reprieved=False, sentence=())
 
 
 @dataclass(slots=True)
@@ -123,6 +135,7 @@ class Span:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     changes: list[IdentityChange] = field(default_factory=list)
     extra_bytes: int = 0
+    outcomes: Counter[tuple[Outcome, Reason]] = field(default_factory=Counter)
     delivered: Counter[tuple[str, bool]] = field(default_factory=Counter)
     batch: Batch | None = None
     trouble: Trouble = field(default_factory=Trouble)
@@ -145,12 +158,12 @@ class Span:
 
     def bury(self, letter: DeadLetter) -> None:
         self.dead_letters.append(letter)
-        self.extra_bytes += letter.record.size
+        self.extra_bytes += letter.record.size + LETTER_BYTES
         self._cover(letter.record)
 
     def learn(self, changes: Sequence[IdentityChange]) -> None:
         self.changes.extend(changes)
-        self.extra_bytes += sum(len(change.visitor) + len(change.state or b"") for change in changes)
+        self.extra_bytes += sum(change.size for change in changes)
 
     def _cover(self, record: Record) -> None:
         self.records += 1
@@ -166,19 +179,25 @@ class Span:
         their weight.
         """
         self.delivered = Counter((item.label, item.identified) for item in self.items)
-        self._settle()
+        self.settle()
 
     def bury_items(self, letters: Sequence[DeadLetter]) -> None:
         self.dead_letters = sorted([*self.dead_letters, *letters], key=_offset_of_letter)
-        self._settle()
+        self.extra_bytes += sum(letter.record.size + LETTER_BYTES for letter in letters)
+        self.settle()
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Nothing in it is undecided. What filtered records there were is a number from now on: it is never halved
+        again.
+        """
+        self.outcomes = self._tally()
+        self.filtered = []
         self.items = []
         self.batch = None
         self.trouble.sentence = ()
         self.state = SpanState.SETTLED
 
-    def tally(self) -> Counter[tuple[Outcome, Reason]]:
+    def _tally(self) -> Counter[tuple[Outcome, Reason]]:
         """How many of its records ended in which outcome, for which reason: adds up to `records`."""
         outcomes = Counter((Outcome.FILTERED, reason) for _, reason in self.filtered)
         outcomes.update((Outcome.DEAD_LETTERED, letter.reason) for letter in self.dead_letters)
@@ -206,6 +225,8 @@ class Span:
         front.dead_letters, back.dead_letters = _cut(self.dead_letters, border, _offset_of_letter)
         front.changes, back.changes = _cut(self.changes, border, attrgetter("offset"))
         for part in (front, back):
+            part.extra_bytes = sum(letter.record.size + LETTER_BYTES for letter in part.dead_letters)
+            part.extra_bytes += sum(change.size for change in part.changes)
             part.records = len(part.items) + len(part.filtered) + len(part.dead_letters)
         return front, back
 

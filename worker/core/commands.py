@@ -39,8 +39,8 @@ class Release:
 class LaneCommit:
     """One lane's share of a Commit: everything below `next_offset` is settled.
 
-    `spans` is how many spans from the front of the lane it covers; 0 where only the consumer's position has moved, past
-    transaction markers.
+    `spans` is how many spans from the front of the lane it covers, 0 where only the position has moved, past
+    transaction markers. `extra_bytes` is what its dead letters and identity changes weigh.
     """
 
     tp: TopicPartition
@@ -49,6 +49,7 @@ class LaneCommit:
     spans: int = 0
     dead_letters: tuple[DeadLetter, ...] = ()
     changes: tuple[IdentityChange, ...] = ()
+    extra_bytes: int = 0
     outcomes: Counter[tuple[Outcome, Reason]] = field(default_factory=Counter)
     delivered: Counter[tuple[str, bool]] = field(default_factory=Counter)
 

@@ -82,7 +82,8 @@ class Decider:
                 identities.forget(visitor, offset=record.offset)
             return without_consent
         if event.type not in TYPES:
-            raise _invalid(f"unknown type {_excerpt(event.type)}" if event.type else "no type")
+            # without the type itself: where a producer has mixed up its fields it may be anybody's name
+            raise _invalid("a type other than page, track, identify and group" if event.type else "no type")
         if event.type == "track" and not (event.event and event.event.strip()):
             raise _invalid("a track without an event name")
         if event.type == "identify":

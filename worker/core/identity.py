@@ -35,6 +35,11 @@ class IdentityChange(NamedTuple):
     visitor: str
     state: bytes | None
 
+    @property
+    def size(self) -> int:
+        """Bytes of key and value in the identity log."""
+        return len(self.visitor) + len(self.state or b"")
+
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(State).decode

@@ -6,6 +6,7 @@ records in a row that do not decode are no poison but a bad deploy: they wait as
 knows better.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from worker.core.decisions import Decider
@@ -39,9 +40,14 @@ class Intake:
     wanted: list[SchemaRef] = field(default_factory=list)
     unavailable: dict[SchemaRef, str] = field(default_factory=dict)
 
-    def known(self, ref: SchemaRef, plan: Plan) -> None:
+    def known(self, ref: SchemaRef, plan: Plan, lanes: Iterable[Lane] = ()) -> None:
+        """Suspects of this schema are decided anew, and all behind them, before anything could acquit them."""
         self.plans[ref] = plan
+        self.unknown.pop(ref, None)
         self._answered(ref)
+        for lane in lanes:
+            if ref in self._unknown_to(lane):
+                self._put_back(lane)
 
     def not_known(self, ref: SchemaRef, detail: str, now: float) -> None:
         self.unknown = {other: answer for other, answer in self.unknown.items() if answer[0] > now}
@@ -56,12 +62,19 @@ class Intake:
         """Decides the lane's backlog in order, as far as the schemas at hand reach."""
         if not lane.restored:
             return
+        self._work(lane, now)
+        if not lane.backlog and not lane.suspects:
+            lane.undecided_since = None
+        elif lane.undecided_since is None:
+            lane.undecided_since = now
+
+    def _work(self, lane: Lane, now: float) -> None:
         while lane.backlog:
             record = lane.backlog[0]
             try:
                 decision = self._decide(lane, record, now)
             except _SchemaMissingError as missing:
-                self._ask(missing.ref)
+                self._wait_for(missing.ref, lane, now)
                 return
             lane.backlog.popleft()
             lane.backlog_bytes -= record.size
@@ -70,6 +83,7 @@ class Intake:
                 lane.suspects_bytes += record.size
             else:
                 lane.place(record, decision, now)
+        lane.missing_schema = None
 
     @staticmethod
     def _too_many_in_a_row(lane: Lane) -> bool:
@@ -77,18 +91,41 @@ class Intake:
 
     def ask_again(self, lane: Lane, now: float) -> None:
         """Puts a lane's suspects back to the start, once the registry's no has expired: it may know better by now."""
-        if not any(
-            isinstance(decision, DeadLetter) and decision.reason is Reason.UNKNOWN_SCHEMA
+        if any(self.unknown.get(ref, (now, ""))[0] <= now for ref in self._unknown_to(lane)):
+            self._put_back(lane)
+            self.work(lane, now)
+
+    @staticmethod
+    def _unknown_to(lane: Lane) -> set[SchemaRef]:
+        """The schemas its suspects wait for."""
+        return {
+            decision.schema
             for _, decision in lane.suspects
-        ):
-            return
-        if any(expires_at > now for expires_at, _ in self.unknown.values()):
-            return
+            if isinstance(decision, DeadLetter) and decision.reason is Reason.UNKNOWN_SCHEMA and decision.schema
+        }
+
+    @staticmethod
+    def _put_back(lane: Lane) -> None:
         lane.backlog.extendleft(record for record, _ in reversed(lane.suspects))
         lane.backlog_bytes += lane.suspects_bytes
         lane.suspects.clear()
         lane.suspects_bytes = 0
-        self.work(lane, now)
+
+    def _wait_for(self, ref: SchemaRef, lane: Lane, now: float) -> None:
+        """Asks for it, and at once for all others that the lane will need: one after the other, a few records of
+        garbage with a made-up id each would hold it for minutes.
+        """
+        self._ask(ref)
+        if lane.missing_schema == ref:
+            return
+        lane.missing_schema = ref
+        for record in lane.backlog:
+            try:
+                other, _ = framing(record)
+            except DecodeError:
+                continue
+            if other not in self.plans and self.unknown.get(other, (now, ""))[0] <= now:
+                self._ask(other)
 
     def _ask(self, ref: SchemaRef) -> None:
         if ref not in self.asked:

@@ -21,6 +21,11 @@ SERVER_ERRORS_SECONDS = 600.0
 PROBES_FORBIDDEN = 2
 
 
+# Once a piece is taken that had been refused before, refusals were not about content: nothing is condemned for so long,
+# because an outage or a key may recover by fits and starts.
+TRUCE_SECONDS = 600.0
+
+
 class Judge:
     """`last_refused` is where the gate was shut, for the probe's rotation."""
 
@@ -28,6 +33,7 @@ class Judge:
         self._gate = gate
         self._limits = limits
         self.last_refused: TopicPartition | None = None
+        self._recovered_at = float("-inf")
 
     def answered(
         self,
@@ -48,8 +54,9 @@ class Judge:
             case Verdict.TAKEN:
                 counts = self._gate.taken(probe=probe, now=now)
                 if span is not None:
+                    self._recovered_at = now if span.trouble.tried else self._recovered_at
                     span.deliver()
-                self._something_worked(answer, lanes, counts=counts)
+                self._something_worked(answer, lanes, counts=counts, truce=self._truce(now))
             case Verdict.NOT_NOW:
                 self._gate.not_now(answer, probe=probe)
                 if lane is not None and span is not None:
@@ -61,22 +68,31 @@ class Judge:
             case Verdict.FORBIDDEN | Verdict.WRONG_ADDRESS:
                 self._forbidden(lane, span, answer, probe=probe, now=now)
 
+    def _truce(self, now: float) -> bool:
+        return now - self._recovered_at < TRUCE_SECONDS
+
     @staticmethod
-    def _something_worked(answer: Answer, lanes: Iterable[Lane], *, counts: bool) -> None:
+    def _something_worked(answer: Answer, lanes: Iterable[Lane], *, counts: bool, truce: bool) -> None:
         """A request was taken: sentences are carried out, and refused spans learn that the API worked after their last
         refusal.
+
+        In a truce no sentence for a 403 or 5xx is carried out. What was refused after a success stays parked until it
+        is over, or nothing else is left to send; then it is tried once more.
         """
         for lane in lanes:
             for span in lane.spans:
                 trouble = span.trouble
                 if trouble.refused_at is not None and trouble.refused_at > answer.started_at:
                     continue
-                if trouble.sentence and counts and span.state is SpanState.PARKED:
+                trouble.reprieved |= truce
+                if trouble.sentence and counts and span.state is SpanState.PARKED and not trouble.pardonable:
                     span.bury_items(trouble.sentence)
                 elif trouble.refused_at is not None:
-                    trouble.worked_since, trouble.retries = True, 0
-                    if span.state is SpanState.PARKED and not trouble.sentence:
-                        span.state = SpanState.SEALED
+                    trouble.worked_since = True
+                    if not (truce and trouble.refused_after_success):
+                        trouble.retries = 0
+                        if span.state is SpanState.PARKED:
+                            span.state = SpanState.SEALED
 
     def _not_now(self, lane: Lane, span: Span, answer: Answer, now: float) -> None:
         trouble = span.trouble
@@ -117,25 +133,26 @@ class Judge:
         self._gate.forbid(reason, probe=probe, at_once=again_at_once, now=now)
 
     def _suspect(self, lane: Lane, span: Span, answer: Answer, now: float) -> None:
-        """Its content may be to blame: halve it down to a single; a single that was refused between two successes is a
-        dead letter.
+        """Its content may be to blame: halve it down to a single; a single that is refused again and again while others
+        are taken is a dead letter.
 
-        The letter of the law is "another piece, started after its last refusal, was taken". That alone would condemn an
-        innocent single at the end of every long outage, because whatever is sent first then succeeds; so the last
+        DESIGN's rule is "another piece, started after its last refusal, was taken". That alone would condemn an
+        innocent single at the end of every long outage, because whatever is sent first then succeeds. So its last
         refusal itself has to come after a success.
         """
         trouble = span.trouble
-        if trouble.sentence and trouble.worked_since:
+        if trouble.sentence and trouble.worked_since and not self._truce(now):
             span.bury_items(trouble.sentence)
             return
-        trouble.suspect = True
-        trouble.proven = trouble.worked_since
+        trouble.suspect = trouble.tried = True
+        trouble.refused_after_success = trouble.worked_since
         trouble.refused_at, trouble.worked_since = answer.ended_at, False
         if len(span.items) > 1:
-            self._halve(lane, span)
+            # Ten minutes of 5xx and no success: more likely an outage, and a half that is taken will prove it one.
+            self._halve(lane, span, tried=answer.status != 403 and not trouble.refused_after_success)
             return
         span.state = SpanState.PARKED
-        if trouble.proven:
+        if trouble.refused_after_success:
             detail = "refused alone, while the API took what was sent before it"
             trouble.sentence = self._letters(span.items, span, answer, Reason.REJECTED, detail, now)
 
@@ -155,8 +172,11 @@ class Judge:
             span.trouble.sentence = letters
 
     @staticmethod
-    def _halve(lane: Lane, span: Span) -> None:
-        lane.replace(span, span.halves())
+    def _halve(lane: Lane, span: Span, *, tried: bool = False) -> None:
+        halves = span.halves()
+        for half in halves:
+            half.trouble.tried = tried
+        lane.replace(span, halves)
 
     @staticmethod
     def _letters(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from worker.core.batching import MAX_SPAN_RECORDS, Batch, Item, Span, SpanState
 from worker.core.commands import LaneCommit
+from worker.core.decoding import SchemaRef
 from worker.core.identity import Identities
 from worker.core.outcomes import DeadLetter, HoldReason, Outcome, Reason
 from worker.core.records import Record, TopicPartition
@@ -15,6 +16,11 @@ from worker.core.records import Record, TopicPartition
 # Spans that are settled but not committed, while a transaction takes its time. They weigh little, but what weighs
 # little adds up.
 MAX_SPANS = 256
+
+# What one lane puts into a transaction, in bytes of dead letters and identity changes, and what all of them together
+# do: a second's work at most, of the five that a transaction has.
+MAX_SHARE_BYTES = 1_000_000
+MAX_COMMIT_BYTES = 4_000_000
 
 Decision = Item | Reason | DeadLetter
 
@@ -67,6 +73,9 @@ class Lane:
     suspects: list[tuple[Record, Decision]] = field(default_factory=list)
     suspects_bytes: int = 0
     undecodable_in_a_row: int = 0
+    undecided_since: float | None = None
+    missing_schema: SchemaRef | None = None
+    committed_at: float = float("-inf")
     paused: bool = False
     trouble: CommitTrouble = field(default_factory=CommitTrouble)
 
@@ -105,13 +114,16 @@ class Lane:
 
     @staticmethod
     def _seal(span: Span) -> None:
-        span.state = SpanState.SEALED if span.items else SpanState.SETTLED
+        if span.items:
+            span.state = SpanState.SEALED
+        else:
+            span.settle()
 
     def next_to_send(self, now: float, *, hurry: bool = False) -> Span | None:
         """The span whose turn it is, sealed; None while the lane has as many in flight as it may, or nothing due.
 
-        `hurry` (a probe, a shutdown) does not wait for linger. A parked suspect comes last: only when nothing untried
-        is left.
+        `hurry` (a probe, a shutdown) does not wait for linger. A parked suspect comes last, the one refused longest ago
+        first: only when nothing untried is left.
         """
         if sum(span.state is SpanState.SENT for span in self.spans) >= self.limits.in_flight:
             return None
@@ -119,12 +131,13 @@ class Lane:
             if span.state is SpanState.SEALED:
                 return span
         self.close_if_due(now, hurry=hurry)
-        for span in reversed(self.spans):
-            if span.state is SpanState.SEALED:
-                return span
-        return next((span for span in self.spans if self._may_try_again(span)), None)
+        if self.spans and self.spans[-1].state is SpanState.SEALED:
+            return self.spans[-1]
+        suspects = [span for span in self.spans if self._on_trial(span)]
+        return min(suspects, key=lambda span: span.trouble.refused_at or 0.0, default=None)
 
-    def _may_try_again(self, span: Span) -> bool:
+    @staticmethod
+    def _on_trial(span: Span) -> bool:
         # Condemned for a 403 or 5xx, it waits for one more success, and where nothing else is left that can only be its
         # own. Condemned for a 400, it has had its answer.
         return span.state is SpanState.PARKED and (span.trouble.suspect or not span.trouble.sentence)
@@ -159,10 +172,15 @@ class Lane:
     def share(self) -> LaneCommit | None:
         """The longest settled prefix, or the bare position where the lane has nothing left; None where nothing has
         moved.
+
+        A prefix heavy with dead letters and identity changes is committed in portions, each of which a transaction can
+        carry before its time-out.
         """
         settled: list[Span] = []
+        portion_bytes = 0
         for span in self.spans:
-            if span.state is not SpanState.SETTLED:
+            portion_bytes += span.extra_bytes
+            if span.state is not SpanState.SETTLED or (settled and portion_bytes > MAX_SHARE_BYTES):
                 break
             settled.append(span)
         next_offset = settled[-1].next_offset if settled else None
@@ -173,7 +191,7 @@ class Lane:
         outcomes: Counter[tuple[Outcome, Reason]] = Counter()
         delivered: Counter[tuple[str, bool]] = Counter()
         for span in settled:
-            outcomes.update(span.tally())
+            outcomes.update(span.outcomes)
             delivered.update(span.delivered)
         return LaneCommit(
             tp=self.tp,
@@ -182,14 +200,20 @@ class Lane:
             spans=len(settled),
             dead_letters=tuple(letter for span in settled for letter in span.dead_letters),
             changes=tuple(change for span in settled for change in span.changes),
+            extra_bytes=sum(span.extra_bytes for span in settled),
             outcomes=outcomes,
             delivered=delivered,
         )
 
-    def committed_share(self, share: LaneCommit) -> None:
+    def seal_open(self) -> None:
+        """Ends the open span, so that offsets which do not follow on begin one of their own."""
+        if self.spans and self.spans[-1].state is SpanState.OPEN:
+            self._seal(self.spans[-1])
+
+    def committed_share(self, share: LaneCommit, now: float) -> None:
         for _ in range(share.spans):
             self.spans.popleft()
-        self.committed = share.next_offset
+        self.committed, self.committed_at = share.next_offset, now
         self.trouble = CommitTrouble()
 
     def should_pause(self) -> bool:
@@ -200,15 +224,19 @@ class Lane:
         waiting = sum(span.state is SpanState.SEALED for span in self.spans)
         # Parked spans wait for a success that only what is read behind them may bring: they count by weight alone.
         parked_bytes = sum(span.size for span in self.spans if span.state is SpanState.PARKED)
+        # Settled ones wait for their commit, and those with dead letters in them with all their bytes.
+        settled_bytes = sum(span.extra_bytes for span in self.spans if span.state is SpanState.SETTLED)
+        undecided_bytes = self.backlog_bytes + self.suspects_bytes
         return (
             self.trouble.refusal is not None
             or waiting >= enough
             or len(self.spans) >= MAX_SPANS
             or len(self.backlog) + len(self.suspects) >= MAX_SPAN_RECORDS
-            or self.backlog_bytes + self.suspects_bytes + parked_bytes >= 2 * self.limits.batch_max_bytes
+            or undecided_bytes + parked_bytes + settled_bytes >= 2 * self.limits.batch_max_bytes
         )
 
     @property
     def unsettled_since(self) -> float | None:
         """When the oldest record that is not settled was received; None where all is settled."""
-        return next((span.opened_at for span in self.spans if span.state is not SpanState.SETTLED), None)
+        unsettled = (span.opened_at for span in self.spans if span.state is not SpanState.SETTLED)
+        return next(unsettled, self.undecided_since)

@@ -16,7 +16,7 @@ from worker.core.gate import Gate
 from worker.core.identity import Identities
 from worker.core.intake import Intake
 from worker.core.judging import Judge
-from worker.core.lanes import Lane, Limits
+from worker.core.lanes import MAX_COMMIT_BYTES, Lane, Limits
 from worker.core.outcomes import Answer, HoldReason
 from worker.core.records import Record, TopicPartition
 
@@ -93,7 +93,7 @@ class Pipeline:
                 self.lanes[tp].position = max(self.lanes[tp].position or 0, position)
 
     def schema_known(self, ref: SchemaRef, plan: Plan, now: float) -> None:
-        self.intake.known(ref, plan)
+        self.intake.known(ref, plan, self.lanes.values())
         self._work_all(now)
 
     def schema_unknown(self, ref: SchemaRef, detail: str, now: float) -> None:
@@ -128,7 +128,7 @@ class Pipeline:
         for share in commit.lanes:
             lane = self._owner(share)
             if lane is not None:
-                lane.committed_share(share)
+                lane.committed_share(share, now)
 
     def commit_failed(self, commit: Commit, refusal: HoldReason | None, detail: str, now: float) -> None:
         """The transaction was aborted: nothing of it is visible. Lanes still owned try again, each alone, so that one
@@ -145,7 +145,8 @@ class Pipeline:
             if len(commit.lanes) == 1:
                 backoff = COMMIT_RETRY_INITIAL_SECONDS * 2 ** min(trouble.attempts, 10)
                 trouble.not_before = now + min(backoff, COMMIT_RETRY_MAX_SECONDS)
-                trouble.refusal, trouble.detail = refusal, detail
+                trouble.refusal = refusal
+            trouble.detail = detail
             trouble.attempts += 1
 
     def _landed(self, commit: Commit, now: float) -> None:
@@ -165,30 +166,38 @@ class Pipeline:
     def last_commit(self, partitions: Iterable[TopicPartition]) -> Commit | None:
         """What these lanes can still commit before they are given away, whatever their back-off. Only with no
         transaction in the air.
+
+        Without the lanes whose writes are refused: theirs would take those of the others down with them.
         """
         assert not self.committing
-        shares = [self.lanes[tp].share() for tp in partitions if tp in self.lanes]
-        return self._begin([share for share in shares if share is not None])
+        lanes = [self.lanes[tp] for tp in partitions if tp in self.lanes]
+        return self._begin([lane for lane in lanes if lane.trouble.refusal is None])
 
-    def _begin(self, shares: list[LaneCommit]) -> Commit | None:
-        if shares:
-            self._commit = Commit(tuple(shares))
-            return self._commit
-        return None
+    def _begin(self, lanes: Iterable[Lane]) -> Commit | None:
+        """One commit of what these lanes have settled, those first that have waited longest, as far as one can carry
+        it.
+        """
+        shares: list[LaneCommit] = []
+        commit_bytes = 0
+        for lane in sorted(lanes, key=lambda lane: lane.committed_at):
+            share = lane.share()
+            if share is None:
+                continue
+            commit_bytes += share.extra_bytes
+            if shares and commit_bytes > MAX_COMMIT_BYTES:
+                break
+            shares.append(share)
+        self._commit = Commit(tuple(shares)) if shares else None
+        return self._commit
 
     def _commit_due(self, now: float) -> Commit | None:
         if self.committing or now - self._last_commit_at < COMMIT_INTERVAL_SECONDS:
             return None
-        shares: list[LaneCommit] = []
-        for lane in self.lanes.values():
-            if not lane.restored or now < lane.trouble.not_before:
-                continue
-            share = lane.share()
-            if share is not None and lane.trouble.alone:
-                return self._begin([share])
-            if share is not None:
-                shares.append(share)
-        return self._begin(shares)
+        lanes = [lane for lane in self.lanes.values() if lane.restored and now >= lane.trouble.not_before]
+        for lane in lanes:
+            if lane.trouble.alone and lane.share() is not None:
+                return self._begin([lane])
+        return self._begin(lane for lane in lanes if not lane.trouble.alone)
 
     def drained(self) -> bool:
         """Whether, while stopping, there is nothing left that could still be sent or committed."""

@@ -24,6 +24,10 @@ _WHAT_TO_DO = {
 }
 
 
+# A commit that fails once or twice belongs to every rebalance; then somebody should know.
+WORRYING_ATTEMPTS = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """A moment's state, for gauges and for /readyz."""
@@ -47,7 +51,12 @@ def report(pipeline: Pipeline, now: float) -> Report:
         if lane.trouble.refusal is not None:
             held.add(lane.trouble.refusal)
             reasons.append(f"{lane.tp}: held ({lane.trouble.refusal}): {lane.trouble.detail}")
-    reasons += [f"waiting for schema {ref}: {detail}" for ref, detail in pipeline.intake.unavailable.items()]
+        elif lane.trouble.attempts >= WORRYING_ATTEMPTS:
+            reasons.append(f"{lane.tp}: {lane.trouble.attempts} commits in a row failed: {lane.trouble.detail}")
+    missing = {lane.missing_schema for lane in pipeline.lanes.values()}
+    reasons += [
+        f"waiting for schema {ref}: {detail}" for ref, detail in pipeline.intake.unavailable.items() if ref in missing
+    ]
     since = [lane.unsettled_since for lane in pipeline.lanes.values()]
     oldest = min((moment for moment in since if moment is not None), default=now)
     return Report(
@@ -64,15 +73,13 @@ def owes_progress(pipeline: Pipeline, ends: Mapping[TopicPartition, int]) -> boo
 
     `ends` are the last stable offsets: what lies behind them cannot be read yet.
     """
-    lanes = pipeline.lanes.values()
-    waits = (
-        pipeline.gate.shut
-        or pipeline.intake.asked
-        or any(not lane.restored or lane.suspects or lane.trouble.alone for lane in lanes)
-    )
-    if waits:
+    if pipeline.gate.shut:
         return False
-    return any(lane.spans or lane.backlog or (lane.position or 0) < ends.get(lane.tp, 0) for lane in lanes)
+    return any(
+        lane.spans or lane.backlog or (lane.position or 0) < ends.get(lane.tp, 0)
+        for lane in pipeline.lanes.values()
+        if lane.restored and not lane.suspects and lane.missing_schema is None and lane.trouble.refusal is None
+    )
 
 
 def describe(lane: Lane) -> str:

@@ -91,11 +91,12 @@ def test_halves_have_the_size_of_their_own_bodies() -> None:
 def test_halves_start_without_a_batch_or_a_sentence_but_remember_the_trouble() -> None:
     whole = mixed()
     whole.trouble.attempts, whole.trouble.suspect, whole.trouble.sentence = 3, True, (dead_letter(1),)
-    whole.trouble.proven = True
+    whole.trouble.refused_after_success = whole.trouble.tried = True
 
     for half in whole.halves():
         assert (half.batch, half.state, half.trouble.sentence) == (None, SpanState.SEALED, ())
-        assert (half.trouble.attempts, half.trouble.suspect, half.trouble.proven) == (3, True, False)
+        assert (half.trouble.attempts, half.trouble.suspect) == (3, True)
+        assert (half.trouble.refused_after_success, half.trouble.tried) == (False, False)
 
 
 def test_the_trouble_of_one_half_is_not_the_others() -> None:
@@ -109,8 +110,8 @@ def test_a_tally_counts_every_record_once() -> None:
     made = mixed()
     made.deliver()
 
-    assert sum(made.tally().values()) == made.records == 8
-    assert made.tally()[Outcome.DELIVERED, Reason.DELIVERED] == 4
+    assert sum(made.outcomes.values()) == made.records == 8
+    assert made.outcomes[Outcome.DELIVERED, Reason.DELIVERED] == 4
 
 
 def test_a_settled_span_lets_its_payloads_go() -> None:

@@ -253,3 +253,55 @@ def test_a_held_lane_reads_on_within_its_memory_bound() -> None:
     simulator.run(good, seconds=3)
 
     assert simulator.paused == {TP}
+
+
+def test_suspects_whose_schema_becomes_known_are_decoded_after_all() -> None:
+    simulator = Simulator()
+    simulator.produce(*(signal(offset, LATER, messageId=f"evt_0_{offset}") for offset in range(20)))
+    simulator.own()
+    simulator.tick()
+    simulator.pipeline.schema_unknown(LATER, "no such schema", simulator.now)
+    simulator.run(good, seconds=3)
+    assert len(simulator.pipeline.lanes[TP].suspects) == 10
+
+    simulator.pipeline.schema_known(LATER, PLAN, simulator.now)
+    simulator.run(good, seconds=3)
+
+    assert set(simulator.taken) == {f"evt_0_{offset}" for offset in range(10, 20)}
+    assert simulator.outcomes() == {UNKNOWN: 10, DELIVERED: 10}
+
+
+def test_another_lanes_unknown_schema_does_not_keep_a_lane_from_asking_again() -> None:
+    simulator = Simulator(partitions=2)
+    simulator.produce(*(signal(offset, LATER) for offset in range(20)))
+    simulator.own()
+    simulator.tick()
+    simulator.pipeline.schema_unknown(LATER, "no such schema", simulator.now)
+    simulator.run(good, seconds=25)
+    other = SchemaRef.of_id(99)
+    simulator.produce(signal(0, other), partition=1)
+    simulator.run(good, seconds=1)
+    simulator.pipeline.schema_unknown(other, "no such schema", simulator.now)
+    simulator.wanted.clear()
+
+    simulator.run(good, seconds=10)
+
+    assert waiting(simulator) == [LATER]
+
+
+def test_all_missing_schemas_of_a_backlog_are_asked_for_at_once() -> None:
+    refs = [SchemaRef.of_id(number) for number in range(100, 120)]
+    simulator = Simulator()
+    simulator.produce(*(signal(offset, ref) for offset, ref in enumerate(refs)))
+    simulator.own().run(good, seconds=1)
+
+    assert set(waiting(simulator)) == set(refs)
+
+
+def test_a_lane_that_waits_for_a_schema_says_since_when() -> None:
+    simulator = with_later(1)
+    simulator.run(good, seconds=100)
+
+    since = simulator.pipeline.lanes[TP].unsettled_since
+    assert since is not None
+    assert simulator.now - since >= 100

@@ -1,5 +1,6 @@
 """What answers do to batches: halving, holding, isolating poison. Through the whole pipeline, in simulated time."""
 
+import random
 from itertools import pairwise
 from math import log2
 
@@ -365,3 +366,27 @@ def test_poison_alone_in_its_lane_is_dead_lettered_beside_a_busy_one(status: int
         simulator.turn(refusing({"evt_0_0"}, status), 7.0)
 
     assert simulator.dead_ids() == {"evt_0_0": Reason.REJECTED}
+
+
+@pytest.mark.parametrize("outage_seconds", [15 * MINUTE, HOUR])
+@pytest.mark.parametrize("partitions", [1, 3])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_an_outage_that_ends_by_fits_and_starts_dead_letters_nothing(
+    outage_seconds: float, partitions: int, seed: int
+) -> None:
+    chance = random.Random(seed)
+    simulator = with_backlog(200, Limits(batch_max_events=100), partitions=partitions)
+    simulator.run(always(503), seconds=outage_seconds, step=1)
+    simulator.run(lambda _batch, _now: 503 if chance.random() < 0.3 else 200, seconds=10 * MINUTE)
+    simulator.run(good, seconds=HOUR, step=1)
+
+    assert simulator.dead_ids() == {}
+    assert simulator.lag() == 0
+
+
+def test_of_two_parked_suspects_the_innocent_one_is_tried_as_well() -> None:
+    simulator = with_backlog(2)
+    simulator.run(always(500), seconds=HOUR, step=1)
+    simulator.run(refusing({"evt_0_0"}, 500), seconds=10 * MINUTE, step=1)
+
+    assert simulator.taken == {"evt_0_1": 1}

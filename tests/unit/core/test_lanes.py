@@ -216,7 +216,7 @@ def test_nothing_is_committed_twice() -> None:
     made.spans[0].deliver()
     share = made.share()
     assert share is not None
-    made.committed_share(share)
+    made.committed_share(share, 0.0)
 
     assert made.share() is None
 

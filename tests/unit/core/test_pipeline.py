@@ -2,11 +2,12 @@ from itertools import pairwise
 
 import pytest
 
-from tests.builders import TP, answer, identify, pipeline, record, signal, signals, tp, without_consent
+from tests.builders import TP, answer, identify, pipeline, record, signal, signals, tp, undecodable, without_consent
 from tests.simulator import Simulator, always, good, refusing
 from worker.core.commands import Commit, Deliver, Pause
 from worker.core.lanes import Limits
 from worker.core.outcomes import HoldReason, Outcome, Reason
+from worker.core.reports import owes_progress, report
 
 SINGLES = Limits(batch_max_events=1, linger_seconds=0.0)
 
@@ -438,3 +439,63 @@ def test_an_answer_for_a_partition_never_owned_is_survived() -> None:
     other.answered(batch, answer(200), 0.0)
 
     assert other.lanes == {}
+
+
+def test_a_flood_of_dead_letters_is_committed_in_portions_a_transaction_can_carry() -> None:
+    simulator = Simulator(Limits(rejection_limit=0), partitions=3)
+    for partition in range(3):
+        simulator.produce(*(undecodable(offset) for offset in range(20_000)), partition=partition)
+    simulator.own().run(good, seconds=600)
+
+    assert simulator.lag() == 0
+    assert simulator.outcomes() == {(Outcome.DEAD_LETTERED, Reason.UNDECODABLE): 60_000}
+    weights = [sum(share.extra_bytes for share in commit.lanes) for _, commit in simulator.commits]
+    assert max(weights) <= 4_600_000
+    assert max(len(share.dead_letters) for _, commit in simulator.commits for share in commit.lanes) < 3_000
+
+
+def test_dead_letters_that_wait_for_their_commit_pause_the_lane() -> None:
+    simulator = Simulator(Limits(rejection_limit=0))
+    simulator.produce(*(undecodable(offset) for offset in range(100_000)))
+    simulator.own()
+    for _ in range(200):
+        simulator.poll()
+        simulator.tick()
+
+    assert simulator.paused == {TP}
+    assert sum(span.extra_bytes for span in simulator.pipeline.lanes[TP].spans) < 2_000_000
+
+
+def test_a_refused_lane_does_not_take_the_last_commit_of_the_others_down() -> None:
+    simulator = Simulator(partitions=2).own().run(good, seconds=1)
+    simulator.produce(undecodable(0))
+    simulator.poll()
+    simulator.now += 2
+    simulator.tick()
+    simulator.land(ok=False, refusal=HoldReason.DEAD_LETTER_REFUSED)
+    simulator.produce(*signals(range(5), 1), partition=1)
+    simulator.poll()
+    simulator.now += 2
+    simulator.tick()
+    simulator.come_home_all(200)
+    simulator.land(ok=False, refusal=HoldReason.DEAD_LETTER_REFUSED)
+
+    simulator.revoke([tp(0), tp(1)])
+
+    assert [simulator.partitions[tp(number)].committed for number in (0, 1)] == [0, 5]
+
+
+def test_commits_that_fail_again_and_again_are_a_reason_not_to_be_ready() -> None:
+    simulator = Simulator()
+    simulator.produce(*signals(range(3)))
+    simulator.own()
+    for _ in range(400):
+        simulator.now += 1
+        simulator.poll()
+        simulator.tick()
+        simulator.come_home_all(200)
+        simulator.land(ok=False)
+
+    [reason] = report(simulator.pipeline, simulator.now).reasons
+    assert "commits in a row failed" in reason
+    assert owes_progress(simulator.pipeline, {}), "no excuse for the watchdog"
