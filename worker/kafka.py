@@ -269,6 +269,8 @@ class Consumer:
             self._fatal = error
         elif error.code() == KafkaError._AUTO_OFFSET_RESET and topic is not None and partition is not None:
             self._listener.out_of_range(TopicPartition(topic, partition))
+        elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return  # the scout looks for it, and says so with its name
         elif not error.retriable():
             self._listener.kafka_trouble(f"{error.str()} ({topic or 'no topic'}). {_TROUBLE}")
 

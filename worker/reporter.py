@@ -3,17 +3,19 @@
 Runs on the loop's thread; `reasons` and `alive` may be asked from any thread.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 
 import structlog
 
 from worker.core.batching import Batch
 from worker.core.commands import Commit, LaneCommit
-from worker.core.decoding import SchemaRef
-from worker.core.outcomes import Answer, HoldReason, Outcome, Verdict
+from worker.core.decoding import Event, SchemaRef
+from worker.core.lanes import Decision
+from worker.core.outcomes import Answer, DeadLetter, HoldReason, Outcome, Reason, Verdict
 from worker.core.pipeline import Pipeline
-from worker.core.records import TopicPartition
-from worker.core.reports import report
+from worker.core.records import Record, TopicPartition
+from worker.core.reports import WHAT_TO_DO, report
 from worker.core.start_offsets import Start
 from worker.logs import Throttle
 from worker.metrics import Metrics
@@ -23,6 +25,9 @@ GAUGES_INTERVAL_SECONDS = 0.25
 TROUBLE_SECONDS = 15.0
 # A turn takes milliseconds, a revocation up to ten seconds.
 ALIVE_SECONDS = 60.0
+
+# What somebody who waits for events has to see: filtered records are committed, and come back only by reading again.
+_WORTH_A_LINE = frozenset({Reason.NO_CONSENT, Reason.CONSENT_DENIED, Reason.UNMAPPED})
 
 log = structlog.get_logger()
 
@@ -38,6 +43,7 @@ class Reporter:
         self._trouble = ""
         self._trouble_at = float("-inf")
         self._last_refusal: Answer | None = None
+        self._filtered: Counter[Reason] = Counter()
         self._refused_topics: tuple[str, ...] = ()
         self._missing_topics: tuple[str, ...] = ()
         self._reasons: tuple[str, ...] = ("waiting for the first assignment of the group",)
@@ -80,7 +86,10 @@ class Reporter:
 
     def _unready(self, found: tuple[str, ...], now: float) -> tuple[str, ...]:
         reasons = [*found, *self._refused_topics]
-        reasons += [f"KAFKA_TOPICS: there is no topic {topic}; it is looked for" for topic in self._missing_topics]
+        reasons += [
+            f"KAFKA_TOPICS: there is no topic {topic}, or no right to see it; it is looked for"
+            for topic in self._missing_topics
+        ]
         if not self._joined:
             reasons.append("waiting for the first assignment of the group")
         if self.kafka_in_trouble(now):
@@ -104,15 +113,21 @@ class Reporter:
                 metrics.retries.labels(answer.label).inc()
                 silenced = self._minutely.admit(("retried", answer.label))
                 if silenced is not None:
-                    log.warning("batch.retried", **bound, retry_after=answer.retry_after, not_logged=silenced)
+                    # where no answer came, its text is the network's; else it is the server's, and may quote payloads
+                    why = answer.body if answer.status is None else None
+                    log.warning(
+                        "batch.retried", **bound, retry_after=answer.retry_after, detail=why, not_logged=silenced
+                    )
             case Verdict.BAD | Verdict.TOO_BIG:
+                self._last_refusal = answer
                 log.info("batch.rejected", **bound)
             case Verdict.FORBIDDEN | Verdict.WRONG_ADDRESS:
                 self._last_refusal = answer
 
     def held(self, reasons: Collection[HoldReason]) -> None:
         status = self._last_refusal.label if self._last_refusal else None
-        log.error("delivery.held", reasons=[str(reason) for reason in reasons], status=status)
+        for reason in reasons:
+            log.error("delivery.held", reason=reason.value, status=status, detail=WHAT_TO_DO.get(reason))
 
     def resumed(self) -> None:
         log.info("delivery.resumed")
@@ -122,9 +137,34 @@ class Reporter:
         for share in commit.lanes:
             for (outcome, reason), count in share.outcomes.items():
                 self._metrics.records.labels(outcome, reason).inc(count)
+                if reason in _WORTH_A_LINE:
+                    self._filtered[reason] += count
             for (event, identified), count in share.delivered.items():
                 self._metrics.events_delivered.labels(event, str(identified).lower()).inc(count)
             self._dead_lettered(share)
+        for reason, count in self._filtered.items():
+            if count and self._minutely.admit(("filtered", reason)) is not None:
+                log.info("records.filtered", reason=reason.value, records=count)
+                self._filtered[reason] = 0
+
+    def decided(self, tp: TopicPartition, record: Record, event: Event, decision: Decision) -> None:
+        """For `LOG_LEVEL=debug`: one line an event that is not sent. Of those that are, `answered` tells the end."""
+        if isinstance(decision, Reason):
+            outcome, reason = Outcome.FILTERED, decision
+        elif isinstance(decision, DeadLetter):
+            outcome, reason = Outcome.DEAD_LETTERED, decision.reason
+        else:
+            return
+        line = "event.filtered" if outcome is Outcome.FILTERED else "event.dead_lettered"
+        log.debug(
+            line,
+            message_id=event.message_id,
+            outcome=outcome.value,
+            reason=reason.value,
+            topic=tp.topic,
+            partition=tp.partition,
+            offset=record.offset,
+        )
 
     def _dead_lettered(self, share: LaneCommit) -> None:
         for letter in share.dead_letters:

@@ -158,3 +158,5 @@ def test_no_secret_and_no_payload_in_any_log_line(
     assert len(worker.logged("record.dead_lettered")) == 4
     if level == "debug":
         assert [line["message_id"] for line in worker.logged("event.delivered")] == ["evt_good"]
+        assert [line["message_id"] for line in worker.logged("event.filtered")] == ["evt_identify"]
+        assert [line["message_id"] for line in worker.logged("event.dead_lettered")] == ["evt_invalid", "evt_large"]

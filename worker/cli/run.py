@@ -31,7 +31,7 @@ from worker.scout import Scout
 from worker.sender import Backoff, Sender
 from worker.settings import Settings, load
 from worker.settings.checks import MAX_POLL_INTERVAL_MS
-from worker.settings.values import UnmappedEvents
+from worker.settings.values import NOT_REQUIRED, LogLevel, UnmappedEvents
 from worker.status import StatusServer
 from worker.topics import TopicNames
 from worker.watchdog import Watchdog
@@ -54,7 +54,10 @@ Example:
     "--config", type=click.Path(path_type=Path), help="A TOML file of settings; the environment wins over it."
 )
 def run(config: Path | None) -> None:
-    """Deliver events from Kafka to Dreamdata until told to stop (SIGTERM, Ctrl-C)."""
+    """Deliver events from Kafka to Dreamdata until told to stop (SIGTERM, Ctrl-C).
+
+    Settings are environment variables, or lower-case names in the file: the README lists all of them.
+    """
     settings = load(os.environ, config)
     logs.configure(level=settings.log_level, log_format=settings.log_format, stream=sys.stderr)
     threading.excepthook = _end_the_process
@@ -72,7 +75,17 @@ def run(config: Path | None) -> None:
         console_token=settings.secret("console_token"),
     )
     status.start()
-    log.info("worker.started", version=__version__, port=status.port, topics=list(settings.kafka_topics))
+    log.info(
+        "worker.started",
+        version=__version__,
+        port=status.port,
+        api=settings.dreamdata_url,
+        brokers=list(settings.kafka_brokers),
+        group=settings.kafka_consumer_group,
+        topics=list(settings.kafka_topics),
+        variant=settings.variant.value,
+        consent_categories=list(settings.consent_categories) or NOT_REQUIRED,
+    )
     try:
         _work(settings, reporter, clock, stop.is_set)
     finally:
@@ -110,6 +123,8 @@ def _work(settings: Settings, reporter: Reporter, clock: Callable[[], float], st
     inbox: Inbox = Inbox()
     consumer_settings = consumer_properties(settings)
     pipeline = pipeline_of(settings)
+    if settings.log_level is LogLevel.DEBUG:
+        pipeline.intake.witness = reporter.decided
     watchdog = Watchdog(_patience_seconds(settings), clock, lambda stacks: end_starved(pipeline, stacks))
     loop = Loop(
         pipeline,

@@ -22,8 +22,12 @@ Example:
     "anonymousId": "a1", "messageId": "evt_1", "timestamp": "2026-06-06T11:11:14.000Z"}]}'
 
 \b
-Answer the next three requests with 429:
+Order faults, see what is left of them (GET /faults), and clear them:
   curl -X PUT http://127.0.0.1:8083/faults -d '[{"status": 429, "retry_after": "5", "count": 3}]'
+  curl -X PUT http://127.0.0.1:8083/faults -d '[{"status": 401}]'
+  curl -X PUT http://127.0.0.1:8083/faults -d '[{"status": 400, "message_id": "evt_1"}, {"delay_ms": 500}]'
+  curl -X PUT http://127.0.0.1:8083/faults -d '[]'
+A fault without a count stays until it is cleared.
 """
 
 

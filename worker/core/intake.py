@@ -6,14 +6,17 @@ records in a row that do not decode are no poison but a bad deploy: they wait as
 knows better.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from worker.core.decisions import Decider
-from worker.core.decoding import DecodeError, Plan, SchemaRef, framing
+from worker.core.decoding import DecodeError, Event, Plan, SchemaRef, framing
 from worker.core.lanes import Decision, Lane
 from worker.core.outcomes import DeadLetter, Reason, Stage
-from worker.core.records import Record
+from worker.core.records import Record, TopicPartition
+
+# Is shown every decision about a decoded event; nothing depends on what it makes of it.
+Witness = Callable[[TopicPartition, Record, Event, Decision], None]
 
 # How long the registry's "no such schema" is believed, and how often a lane full of undecodable records asks again.
 ASK_AGAIN_SECONDS = 30.0
@@ -34,6 +37,7 @@ class Intake:
     """
 
     decider: Decider
+    witness: Witness | None = None
     plans: dict[SchemaRef, Plan] = field(default_factory=dict)
     unknown: dict[SchemaRef, tuple[float, str]] = field(default_factory=dict)
     asked: set[SchemaRef] = field(default_factory=set)
@@ -150,7 +154,10 @@ class Intake:
         # suspects before it.
         lane.undecodable_in_a_row = 0
         lane.acquit(now)
-        return self.decider.decide(lane.tp, record, event, lane.identities, schema=ref, now=now)
+        decision = self.decider.decide(lane.tp, record, event, lane.identities, schema=ref, now=now)
+        if self.witness is not None:
+            self.witness(lane.tp, record, event, decision)
+        return decision
 
     def _without_schema(self, lane: Lane, ref: SchemaRef, record: Record, now: float) -> DeadLetter:
         expires_at, detail = self.unknown.get(ref, (now, ""))

@@ -8,11 +8,11 @@ from worker.core.outcomes import HoldReason
 from worker.core.pipeline import Pipeline
 from worker.core.records import TopicPartition
 
-_WHAT_TO_DO = {
+WHAT_TO_DO = {
     HoldReason.UNAUTHORIZED: (
         "Dreamdata refuses the API key (401 or 403). The key is found in Dreamdata under Data Platform > Sources > "
-        "Server Side Analytics APIs; put the right one into the key file and delivery goes on by itself within half "
-        "a minute"
+        "Server Side Analytics APIs; put the right one into the file of DREAMDATA_API_KEY_FILE and delivery goes "
+        "on by itself within half a minute, or set DREAMDATA_API_KEY and restart"
     ),
     HoldReason.WRONG_ADDRESS: (
         "the answer is not that of the Dreamdata API (404, a redirect, ...). Check DREAMDATA_URL and proxies"
@@ -41,7 +41,7 @@ class Report:
 
 def report(pipeline: Pipeline, now: float) -> Report:
     held: set[HoldReason] = set(pipeline.gate.reasons)
-    reasons = [f"held ({reason}): {_WHAT_TO_DO[reason]}" for reason in pipeline.gate.reasons]
+    reasons = [f"held ({reason}): {WHAT_TO_DO[reason]}" for reason in pipeline.gate.reasons]
     for lane in pipeline.lanes.values():
         if not lane.restored:
             reasons.append(f"{lane.tp}: looking up where to start")

@@ -23,7 +23,7 @@ _MEANINGS: Mapping[Reason, str] = {
     Reason.NO_CONSENT: "required consent is missing",
     Reason.CONSENT_DENIED: "required consent is denied",
     Reason.ABSORBED: "identify, group: not sent",
-    Reason.UNMAPPED: "Dreamdata has no use for it",
+    Reason.UNMAPPED: "no mapping for this event",
     Reason.SWITCHED_OFF: "switched off in the mapping",
     Reason.UNDECODABLE: "no Avro",
     Reason.UNKNOWN_SCHEMA: "nobody knows its schema",
@@ -157,7 +157,7 @@ The worker's log          {folder}/worker.log
 Make the API fail, and see the worker wait and go on:
   curl -X PUT {sandbox}/faults -d '[{{"status": 503, "count": 20}}]'
   curl -X PUT {sandbox}/faults -d '[{{"status": 401}}]'     ({worker}/readyz says why)
-  curl -X PUT {sandbox}/faults -d '[]'                    (all is well again)
+  curl -X PUT {sandbox}/faults -d '[]'                    (well again, within half a minute)
 
 Ctrl-C stops everything.
 """

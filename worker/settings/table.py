@@ -179,7 +179,9 @@ class Settings(BaseSettings):
 
     dead_letter_topic: str = Field("{topic}.dead-letters", description="Where dead letters go; must hold {topic}.")
     identity_topic: str = Field(
-        "{group}.{topic}.identity", description="Where identities are kept; must hold {group} and {topic}."
+        "{group}.{topic}.identity",
+        description="Name of the identity log, not written yet; such topics are never read. "
+        "Must hold {group} and {topic}.",
     )
     identity_ttl_days: int = Field(
         400, ge=1, le=36_500, description="A visitor not identified for longer is forgotten."
@@ -235,7 +237,8 @@ class Settings(BaseSettings):
     def warnings(self) -> list[str]:
         """What is allowed but looks like a mistake, one sentence each."""
         found = [
-            f"CONSENT_CATEGORIES names {name!r}, which Signal does not send; while it is missing, nothing is delivered."
+            f"CONSENT_CATEGORIES names {name!r}, which Signal does not send; without it nothing is delivered. "
+            f"Signal knows {', '.join(CONSENT_CATEGORIES)}."
             for name in self.consent_categories
             if name not in CONSENT_CATEGORIES
         ]
