@@ -21,7 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
 )
 
 from worker.core.records import TopicPartition
-from worker.errors import KafkaUnavailableError, TopicRefusedError
+from worker.errors import KafkaUnavailableError, SettingsError, TopicRefusedError
 
 # A dead letter is its record plus the worker's headers (4 KB) and the framing of a batch: never larger than this on
 # top.
@@ -49,7 +49,10 @@ class Cluster:
 
     def __init__(self, properties: Mapping[str, Any], timeout_seconds: float = 10.0) -> None:
         # without a logger of ours: lines for it are queued until somebody polls, and nobody does
-        self._admin = AdminClient(dict(properties))
+        try:
+            self._admin = AdminClient(dict(properties))
+        except KafkaException as error:
+            raise SettingsError([f"KAFKA_CLIENT: {error.args[0].str()}"]) from error
         self._timeout_seconds = timeout_seconds
 
     def partitions(self) -> dict[str, int]:

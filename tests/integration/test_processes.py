@@ -94,6 +94,16 @@ def test_a_wrong_configuration_says_everything_that_is_wrong_and_exits_2(start_w
     assert "Traceback" not in text
 
 
+@pytest.mark.parametrize("properties", ['{"foo.bar": 1}', '{"debug": "nonsense"}'])
+def test_a_client_property_that_librdkafka_refuses_is_named_and_exits_2(
+    start_worker: StartWorker, properties: str
+) -> None:
+    worker = start_worker(KAFKA_CLIENT=properties, DREAMDATA_URL="http://127.0.0.1:1")
+    assert worker.wait_exit(20) == 2
+    assert "KAFKA_CLIENT" in worker.log_text()
+    assert "Traceback" not in worker.log_text()
+
+
 def test_offset_reset_error_stops_with_exit_1_and_says_where(
     cluster: Cluster, topic: str, group: str, sandbox: Sandbox, start_worker: StartWorker
 ) -> None:
