@@ -7,7 +7,7 @@ the core's to say.
 """
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -52,22 +52,25 @@ class _Job:
 
 
 class TokenBucket:
-    """At most `per_second` starts a second over any stretch of time, and no burst above a tenth of a second's worth."""
+    """At most `per_second` starts in any second, and no burst above a tenth of a second's worth.
 
-    def __init__(self, per_second: float, now: float) -> None:
+    It remembers the starts of the last second. A bucket that is merely refilled lets a full one through on top, in the
+    second after a pause.
+    """
+
+    def __init__(self, per_second: float) -> None:
         self._per_second = per_second
-        self._capacity = max(1.0, per_second / 10)
-        self._tokens = self._capacity
-        self._filled_at = now
+        whole, burst = max(1, int(per_second)), max(1, int(per_second / 10))
+        self._bounds = {burst, whole}
+        self._starts: deque[float] = deque(maxlen=whole)
 
     def wait_seconds(self, now: float) -> float:
-        """How long until a token is there; 0 when one is."""
-        self._tokens = min(self._capacity, self._tokens + (now - self._filled_at) * self._per_second)
-        self._filled_at = now
-        return 0.0 if self._tokens >= 1 else (1 - self._tokens) / self._per_second
+        """How long until one more may start; 0 when it may."""
+        free_at = [self._starts[-count] + count / self._per_second for count in self._bounds if len(self._starts) >= count]
+        return max(0.0, *(moment - now for moment in free_at), 0.0)
 
-    def take(self) -> None:
-        self._tokens -= 1
+    def take(self, now: float) -> None:
+        self._starts.append(now)
 
 
 class Sender:
@@ -91,7 +94,7 @@ class Sender:
         self._report = report
         self._clock = clock
         self._backoff = backoff or Backoff()
-        self._bucket = TokenBucket(rate_per_second, clock())
+        self._bucket = TokenBucket(rate_per_second)
         self._jobs: list[_Job] = []
         self._on_wire: Counter[TopicPartition] = Counter()
         self._shut = False
@@ -176,7 +179,7 @@ class Sender:
                 job, wait_seconds = self._startable()
                 if job is not None:
                     self._jobs.remove(job)
-                    self._bucket.take()
+                    self._bucket.take(self._clock())
                     self._on_wire[job.batch.tp] += 1
                     return job
                 self._changed.wait(wait_seconds)

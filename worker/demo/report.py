@@ -154,12 +154,14 @@ Ready, and if not why     {worker}/readyz
 Kafka                     {bootstrap_servers}
 The worker's log          {folder}/worker.log
 
-Make the API fail, and see the worker wait and go on:
+Make the API fail for a while, and see the worker wait and go on:
   curl -X PUT {sandbox}/faults -d '[{{"status": 503, "count": 20}}]'
-  curl -X PUT {sandbox}/faults -d '[{{"status": 401}}]'     ({worker}/readyz says why)
-  curl -X PUT {sandbox}/faults -d '[]'                    (well again, within half a minute)
+Refuse its key, and see at /readyz why it holds:
+  curl -X PUT {sandbox}/faults -d '[{{"status": 401}}]'
+All is well again; the worker notices within half a minute:
+  curl -X PUT {sandbox}/faults -d '[]'
 
-Ctrl-C stops everything.
+Ctrl-C stops everything and removes its files (--keep leaves them).
 """
 
 

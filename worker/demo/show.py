@@ -122,11 +122,16 @@ def deliver_on(console: Console, on: Stage, *, seed: int, per_second: float) -> 
                 said = time.monotonic()
                 tally = report.counted(_metrics(on.worker) or "")
                 line = f"{sent:,} produced · {report.brief(tally)}"
-                console.print(f"{line:<78}", end="\r" if console.is_terminal else "\n")
+                if console.is_terminal:
+                    console.print(f"{line:<78}", end="\r")
+                else:
+                    console.print(line)
             time.sleep(_LOOK_SECONDS)
     except KeyboardInterrupt:
         console.print("\nstopping: the worker finishes what it has begun …")
-        on.worker.terminate(_STOP_SECONDS)
+        tally = report.counted(_metrics(on.worker) or "")
+        code = on.worker.terminate(_STOP_SECONDS)
+        console.print(f"stopped (exit code {code}): {sent:,} produced · {report.brief(tally)}")
 
 
 def _watch(console: Console, on: Stage, total: int) -> tuple[str, bytes | None]:
@@ -143,6 +148,8 @@ def _watch(console: Console, on: Stage, total: int) -> tuple[str, bytes | None]:
             body = body or _body_with(on.sandbox, jane.LEAD_MESSAGE_ID)
             progress.update(bar, completed=tally.total(), description=report.brief(tally))
             if tally.total() >= total:
+                if not console.is_terminal:
+                    console.print(f"{tally.total():,} of {total:,} records: {report.brief(tally)}")
                 break
             if not console.is_terminal and time.monotonic() - said >= _SAY_SECONDS:
                 said = time.monotonic()
