@@ -66,8 +66,8 @@ class TokenBucket:
 
     def wait_seconds(self, now: float) -> float:
         """How long until one more may start; 0 when it may."""
-        free_at = [self._starts[-count] + count / self._per_second for count in self._bounds if len(self._starts) >= count]
-        return max(0.0, *(moment - now for moment in free_at), 0.0)
+        bounds = [count for count in self._bounds if count <= len(self._starts)]
+        return max([0.0, *(self._starts[-count] + count / self._per_second - now for count in bounds)])
 
     def take(self, now: float) -> None:
         self._starts.append(now)

@@ -76,9 +76,9 @@ class Identities:
         state.user_id = user_id or state.user_id
         state.identified_at_ms = at_ms
         for name, value in traits.items():
-            state.traits.pop(name, None)
-            if value is not None:
-                self._add(state, name, value)
+            before_it = state.traits.pop(name, None)
+            if value is not None and not self._add(state, name, value) and before_it is not None:
+                state.traits[name] = before_it
         after = _encode(state)
         if len(after) > MAX_STATE_BYTES or not (state.user_id or state.traits):
             self.forget(visitor, offset=offset)
@@ -86,11 +86,14 @@ class Identities:
         self._known[visitor] = after
         self.changes.append(IdentityChange(offset, visitor, after))
 
-    def _add(self, state: State, name: str, value: object) -> None:
+    def _add(self, state: State, name: str, value: object) -> bool:
+        """Whether the trait is learned; one that would make the state too large is not, and what was known stays."""
         state.traits[name] = value
         if len(_encode(state)) > MAX_STATE_BYTES:
             del state.traits[name]
             self.traits_refused += 1
+            return False
+        return True
 
     def forget(self, visitor: str, *, offset: int) -> None:
         if self._known.pop(visitor, None) is not None:

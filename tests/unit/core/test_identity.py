@@ -135,3 +135,12 @@ def test_an_identify_that_leaves_nothing_forgets_the_visitor() -> None:
     identities.learn(VISITOR, None, {"email": None}, at_ms=TIME_MS, offset=2)
 
     assert len(identities) == 0
+
+
+def test_a_trait_too_large_to_learn_leaves_what_was_known_of_it() -> None:
+    identities = Identities(TTL_MS)
+    identities.learn("a:x", "user-1", {"name": "Jane Doe"}, at_ms=1, offset=1)
+    identities.learn("a:x", "user-1", {"name": "J" * MAX_STATE_BYTES}, at_ms=2, offset=2)
+
+    assert identities.traits_for("a:x", "user-1", at_ms=3, offset=3) == {"name": "Jane Doe"}
+    assert identities.traits_refused == 1
