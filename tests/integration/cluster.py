@@ -93,6 +93,17 @@ class Cluster:
         entries = self._admin.describe_configs([resource])[resource].result(timeout=10)
         return {name: entry.value for name, entry in entries.items()}
 
+    def delete_records(self, topic: str, partition: int, before_offset: int) -> None:
+        """Moves the log's start, as retention does."""
+        part = TopicPartition(topic, partition, before_offset)
+        self._admin.delete_records([part])[part].result(timeout=10)
+
+    def commit(self, group: str, topic: str, offsets: dict[int, int]) -> None:
+        """Moves a group that has no members."""
+        parts = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+        request = ConsumerGroupTopicPartitions(group, parts)
+        self._admin.alter_consumer_group_offsets([request])[group].result(timeout=10)
+
     def delete_topic(self, topic: str) -> None:
         self._admin.delete_topics([topic])[topic].result(timeout=10)
         wait_until(lambda: topic not in self.topics(), 10, f"{topic} is gone")
@@ -136,6 +147,20 @@ class Cluster:
         if errors:
             raise KafkaException(errors[0])
         return stored
+
+    def produce_in_transaction(self, topic: str, messages: Iterable[Message], *, commit: bool) -> None:
+        producer = Producer(
+            {"bootstrap.servers": self.bootstrap_servers, "transactional.id": self.unique("txn"), "log_level": 0}
+        )
+        producer.init_transactions(10)
+        producer.begin_transaction()
+        for message in messages:
+            producer.produce(topic, value=message.value, key=message.key)
+        producer.flush(10)
+        if commit:
+            producer.commit_transaction(10)
+        else:
+            producer.abort_transaction(10)
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """The next offset of each partition the group has committed; the others are missing."""
