@@ -10,8 +10,8 @@ from worker.core.outcomes import DeadLetter
 from worker.core.records import Headers, TopicPartition
 
 PREFIX = "dl-"
-MAX_DETAIL_CHARACTERS = 512
-MAX_GROUP_CHARACTERS = 255
+MAX_DETAIL_BYTES = 1024
+MAX_GROUP_BYTES = 1024
 MAX_HTTP_BODY_BYTES = 1024
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,7 +25,7 @@ def headers_of(letter: DeadLetter, tp: TopicPartition, group: str, wall_ms: Call
     record = letter.record
     own: dict[str, str] = {
         "dl-reason": letter.reason.value,
-        "dl-detail": letter.detail[:MAX_DETAIL_CHARACTERS],
+        "dl-detail": _cut(letter.detail, MAX_DETAIL_BYTES),
         "dl-stage": letter.stage.value,
         "dl-topic": tp.topic,
         "dl-partition": str(tp.partition),
@@ -37,7 +37,7 @@ def headers_of(letter: DeadLetter, tp: TopicPartition, group: str, wall_ms: Call
         "dl-http-body": _cut(letter.http_body, MAX_HTTP_BODY_BYTES),
         "dl-attempts": str(letter.attempts),
         "dl-worker-version": __version__,
-        "dl-group": group[:MAX_GROUP_CHARACTERS],
+        "dl-group": _cut(group, MAX_GROUP_BYTES),
         "dl-redrives": "0",
     }
     original = tuple(header for header in record.headers if not header[0].startswith(PREFIX))

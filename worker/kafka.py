@@ -34,7 +34,9 @@ COOPERATIVE = "cooperative-sticky"
 POSITIONS_INTERVAL_SECONDS = 0.25
 
 # The other clients would warn of each.
-_CONSUMER_ONLY = re.compile(r"(fetch|queued|group|session|heartbeat|max\.poll|partition\.assignment)\.")
+_CONSUMER_ONLY = re.compile(
+    r"(fetch|queued|group|session|heartbeat|max\.poll|max\.partition\.fetch|partition\.assignment|coordinator|check)\."
+)
 
 _TROUBLE = "Check KAFKA_BROKERS, KAFKA_TLS_* and KAFKA_SASL_*, and the ACLs that the README lists"
 

@@ -106,7 +106,6 @@ class Reporter:
         match answer.verdict:
             case Verdict.TAKEN:
                 log.info("batch.delivered", **bound)
-                self._minutely.forget("retried")
                 for item in batch.items if log.is_enabled_for(10) else ():
                     log.debug("event.delivered", message_id=item.message_id, outcome="delivered", status=answer.label)
             case Verdict.NOT_NOW:

@@ -201,23 +201,26 @@ class Scout:
         return [place.tp for place in places]
 
     def _prepare(self) -> None:
-        """Makes and looks at the dead-letter topics of what is read; where one was refused, every half minute."""
+        """Makes and looks at the dead-letter topics of what is read; where one was refused, every half minute.
+
+        It reports whenever other topics are read than before: what was refused for one that is gone no longer matters.
+        """
         topics = {tp.topic for tp in self._followed}
         now = self._clock()
-        if topics <= self._prepared or (topics == self._tried and now - self._prepared_at < TOPICS_INTERVAL_SECONDS):
+        settled = topics <= self._prepared or now - self._prepared_at < TOPICS_INTERVAL_SECONDS
+        if topics == self._tried and settled:
             return
         self._tried, self._prepared_at = topics, now
         refused: list[str] = []
         doubts: list[str] = []
-        for topic in sorted(topics):
+        for topic in sorted(topics - self._prepared):
             name = self._names.dead_letter(topic)
             try:
                 self._cluster.make_dead_letter_topic(topic, name)
             except TopicRefusedError as error:
                 refused.append(str(error))
                 continue
-            if topic not in self._prepared:
-                doubts += self._cluster.doubts(topic, name)
+            doubts += self._cluster.doubts(topic, name)
             self._prepared.add(topic)
         self._report(OwnTopicsSeen(tuple(refused), tuple(doubts)))
 

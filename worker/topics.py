@@ -14,7 +14,7 @@ class TopicNames:
         self._group = group
         self._dead_letter = dead_letter
         self._identity = identity
-        self._own = tuple(_matcher(template, group) for template in (dead_letter, identity))
+        self._own = tuple(_matcher(template) for template in (dead_letter, identity))
 
     def dead_letter(self, topic: str) -> str:
         return self._dead_letter.replace("{topic}", topic).replace("{group}", self._group)
@@ -46,6 +46,6 @@ class TopicNames:
         )
 
 
-def _matcher(template: str, group: str) -> re.Pattern[str]:
+def _matcher(template: str) -> re.Pattern[str]:
     parts = re.split(r"(\{topic\}|\{group\})", template)
     return re.compile("".join(".+" if part in ("{topic}", "{group}") else re.escape(part) for part in parts))

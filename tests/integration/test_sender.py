@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.builders import tp
 from tests.builders import answer as answered
+from tests.builders import tp
 from tests.integration.harness import wait_until
 from worker.core.batching import ENVELOPE_BYTES, Batch, Item
 from worker.core.decoding import SchemaRef
@@ -85,7 +85,12 @@ class Rig:
         self.wire = Wire()
         self.reports: queue.SimpleQueue[tuple[int, Answer]] = queue.SimpleQueue()
         self.sender = Sender(
-            self.wire, self.report, self.clock, concurrency=concurrency, rate_per_second=rate_per_second, backoff=backoff
+            self.wire,
+            self.report,
+            self.clock,
+            concurrency=concurrency,
+            rate_per_second=rate_per_second,
+            backoff=backoff,
         )
 
     def report(self, batch: Batch, answer: Answer) -> None:

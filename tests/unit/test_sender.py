@@ -68,7 +68,9 @@ def test_a_burst_is_a_tenth_of_a_second_and_one_at_least(rate: int, burst: int) 
 
 
 @given(st.floats(0.01, 500), st.lists(st.floats(0, 0.3), min_size=1, max_size=60))
-def test_over_any_stretch_there_are_no_more_starts_than_the_rate_and_one_burst(rate: float, pauses: list[float]) -> None:
+def test_over_any_stretch_there_are_no_more_starts_than_the_rate_and_one_burst(
+    rate: float, pauses: list[float]
+) -> None:
     bucket, now, starts = TokenBucket(rate), 0.0, list[float]()
     for pause in pauses:
         now += pause
