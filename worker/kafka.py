@@ -146,7 +146,7 @@ class Consumer:
                 self._on_message_error(message, error)
                 continue
             tp = TopicPartition(message.topic() or "", message.partition() or 0)
-            records.setdefault(tp, []).append(_record(message))
+            records.setdefault(tp, []).append(record_of(message))
         if self._fatal is not None:
             raise KafkaStoppedError(f"Kafka says this client cannot go on: {self._fatal.str()}")
         return Chunk(records, self._positions() if not records else {})
@@ -287,7 +287,8 @@ def _ours(parts: Iterable[KafkaPartition]) -> list[TopicPartition]:
     return [TopicPartition(part.topic, part.partition) for part in parts]
 
 
-def _record(message: Message) -> Record:
+def record_of(message: Message) -> Record:
+    """The client's message as the core's record, its bytes untouched."""
     return Record(message.offset() or 0, message.timestamp()[1], message.key(), message.value(), _headers(message))
 
 

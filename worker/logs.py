@@ -139,8 +139,3 @@ class Throttle:
             if len(self._keys) > MAX_THROTTLE_KEYS:
                 self._keys.popitem(last=False)
             return silenced
-
-    def forget(self, key: Hashable) -> None:
-        """It works again: the next failure is news."""
-        with self._lock:
-            self._keys.pop(key, None)

@@ -122,6 +122,9 @@ class Reporter:
                 log.info("batch.rejected", **bound)
             case Verdict.FORBIDDEN | Verdict.WRONG_ADDRESS:
                 self._last_refusal = answer
+                silenced = self._minutely.admit(("refused", answer.label))
+                if silenced is not None:
+                    log.warning("batch.refused", **bound, not_logged=silenced)
 
     def held(self, reasons: Collection[HoldReason]) -> None:
         status = self._last_refusal.label if self._last_refusal else None

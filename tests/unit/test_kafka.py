@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from worker.kafka import client_properties, consumer_properties
+from worker.core.records import Record
+from worker.kafka import client_properties, consumer_properties, record_of
 from worker.settings import Settings, load
 
 NEEDED = {"DREAMDATA_API_KEY": "abc123", "CONSENT_CATEGORIES": "not-required"}
@@ -157,3 +158,26 @@ def test_a_promise_holds_even_where_the_settings_were_not_checked(name: str) -> 
 @pytest.mark.parametrize("reset", ["earliest", "latest", "error"])
 def test_the_client_never_looks_for_an_offset_of_its_own(reset: str) -> None:
     assert consumer_properties(settings(KAFKA_AUTO_OFFSET_RESET=reset))["auto.offset.reset"] == "error"
+
+
+class _Unspeakable:
+    """A message whose header name is no UTF-8, as the client hands it out: it raises when asked for its headers."""
+
+    def offset(self) -> int:
+        return 7
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 1_000
+
+    def key(self) -> bytes:
+        return b"key"
+
+    def value(self) -> bytes:
+        return b"value"
+
+    def headers(self) -> None:
+        raise SystemError("returned a result with an exception set")
+
+
+def test_a_header_name_that_is_no_utf_8_costs_the_headers_and_not_the_process() -> None:
+    assert record_of(_Unspeakable()) == Record(7, 1_000, b"key", b"value", ())  # type: ignore[arg-type]  # stands in

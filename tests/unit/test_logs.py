@@ -213,13 +213,6 @@ def test_keys_do_not_hold_each_other_back() -> None:
     assert throttle.admit("broker") == 0
 
 
-def test_a_failure_after_it_worked_again_is_news() -> None:
-    throttle = Throttle(60, Hands())
-    throttle.admit("registry")
-    throttle.forget("registry")
-    assert throttle.admit("registry") == 0
-
-
 def test_a_throttle_remembers_a_bounded_number_of_keys() -> None:
     throttle = Throttle(60, Hands())
     for key in range(MAX_THROTTLE_KEYS + 1):
