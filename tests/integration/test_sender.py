@@ -66,11 +66,22 @@ class Wire:
 
     def __init__(self) -> None:
         self._started: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._all: list[Request] = []
+        self._gone = threading.Event()
 
     def post(self, body: bytes) -> Answer:
         request = Request(body)
+        self._all.append(request)
         self._started.put(request)
+        if self._gone.is_set():
+            request.answer(answered(None))
         return request.wait()
+
+    def hang_up(self) -> None:
+        """Lets go of every thread that waits, so that none outlives its test."""
+        self._gone.set()
+        for request in self._all:
+            request.answer(answered(None))
 
     def started(self) -> Request:
         """The next request that starts."""
@@ -123,6 +134,8 @@ def running(*, concurrency: int = 1, rate_per_second: float = 1e9, backoff: Back
         yield rig
     finally:
         rig.sender.close(0.0)
+        rig.wire.hang_up()
+        rig.sender.close(PATIENCE_SECONDS)
 
 
 def test_a_batch_is_posted_and_its_answer_reported() -> None:
