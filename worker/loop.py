@@ -81,6 +81,7 @@ class Loop:
         self._revoke_seconds = revoke_seconds
         self._shutdown_seconds = shutdown_seconds
         self._subscribed: tuple[str, ...] = ()
+        self._out_of_range: set[TopicPartition] = set()
         self._closing = False
         self._forfeited = False
 
@@ -113,6 +114,7 @@ class Loop:
         chunk = self._edges.consumer.poll(CHUNK_RECORDS, BUSY_POLL_SECONDS if busy else IDLE_POLL_SECONDS)
         now = self._clock()
         self._pipeline.received(chunk.records, chunk.positions, now)
+        self._locate_anew()
         while not self._inbox.empty():
             self._take_in(self._inbox.get())
         for command in self._pipeline.ticked(now):
@@ -269,9 +271,15 @@ class Loop:
             self._inbox.put(fact)
 
     def out_of_range(self, tp: TopicPartition) -> None:
-        lane = self._pipeline.lanes.get(tp)
-        if lane is not None:
-            self._edges.scout.locate(tp, lane.epoch, lane.position)
+        """Asked for after the chunk that this came with: what it has read of the partition moves the position."""
+        self._out_of_range.add(tp)
+
+    def _locate_anew(self) -> None:
+        for tp in self._out_of_range:
+            lane = self._pipeline.lanes.get(tp)
+            if lane is not None:
+                self._edges.scout.locate(tp, lane.epoch, lane.position)
+        self._out_of_range.clear()
 
     def kafka_trouble(self, detail: str) -> None:
         self._inbox.put(KafkaTrouble(detail))
