@@ -29,9 +29,6 @@ ENVELOPE_BYTES = len(_HEAD % (b"0" * 36, b"0" * 24)) + len(_TAIL)
 MAX_SPAN_RECORDS = 10_000
 MAX_SPAN_EXTRA_BYTES = 500_000
 
-# What a dead letter weighs beside its record: the worker's headers, and the objects that hold them.
-LETTER_BYTES = 512
-
 Entry = TypeVar("Entry")
 
 
@@ -158,7 +155,7 @@ class Span:
 
     def bury(self, letter: DeadLetter) -> None:
         self.dead_letters.append(letter)
-        self.extra_bytes += letter.record.size + LETTER_BYTES
+        self.extra_bytes += letter.size
         self._cover(letter.record)
 
     def learn(self, changes: Sequence[IdentityChange]) -> None:
@@ -183,7 +180,7 @@ class Span:
 
     def bury_items(self, letters: Sequence[DeadLetter]) -> None:
         self.dead_letters = sorted([*self.dead_letters, *letters], key=_offset_of_letter)
-        self.extra_bytes += sum(letter.record.size + LETTER_BYTES for letter in letters)
+        self.extra_bytes += sum(letter.size for letter in letters)
         self.settle()
 
     def settle(self) -> None:
@@ -225,7 +222,7 @@ class Span:
         front.dead_letters, back.dead_letters = _cut(self.dead_letters, border, _offset_of_letter)
         front.changes, back.changes = _cut(self.changes, border, attrgetter("offset"))
         for part in (front, back):
-            part.extra_bytes = sum(letter.record.size + LETTER_BYTES for letter in part.dead_letters)
+            part.extra_bytes = sum(letter.size for letter in part.dead_letters)
             part.extra_bytes += sum(change.size for change in part.changes)
             part.records = len(part.items) + len(part.filtered) + len(part.dead_letters)
         return front, back

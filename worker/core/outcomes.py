@@ -48,6 +48,10 @@ class Stage(StrEnum):
     DELIVER = "deliver"
 
 
+# What a dead letter weighs beside its record: the worker's headers, and the objects that hold them.
+LETTER_HEADERS_BYTES = 512
+
+
 class DeadLetter(msgspec.Struct, frozen=True):
     """A record that will be written to the dead-letter topic in the transaction that commits its offset.
 
@@ -64,6 +68,11 @@ class DeadLetter(msgspec.Struct, frozen=True):
     http_status: int | None = None
     http_body: str = ""
     attempts: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the record and what is added to it: what it weighs in memory and in a transaction, roughly."""
+        return self.record.size + LETTER_HEADERS_BYTES
 
 
 class Verdict(Enum):
