@@ -6,7 +6,7 @@ No fixtures in here (`conftest.py` has them), no assertions, and nothing of Kafk
 import json
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -77,6 +77,10 @@ class WorkerProcess(process.WorkerProcess):
 
     def metrics(self) -> Metrics:
         return Metrics(self.get("/metrics")[1])
+
+    def wait_outcomes(self, expected: Mapping[tuple[str, ...], int]) -> None:
+        """Until its counters say exactly this: a commit is seen in Kafka a moment before the worker has counted it."""
+        wait_until(lambda: self.metrics().outcomes() == dict(expected), 10, f"the counters {dict(expected)}")
 
     def is_held(self, reason: str) -> bool:
         """Whether it says that it holds for this reason; False also while nothing listens yet."""

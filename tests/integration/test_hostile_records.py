@@ -18,7 +18,7 @@ def test_a_flood_of_garbage_becomes_dead_letters_in_bounded_memory(
         KAFKA_TOPICS=topic, KAFKA_CONSUMER_GROUP=group, DREAMDATA_URL=sandbox.url, REJECTION_LIMIT="0"
     )
     wait_until(lambda: settled(cluster, group, topic), 100, "all is committed")
-    assert worker.metrics().outcomes() == {("delivered", ""): 10, ("dead_lettered", "undecodable"): 60_000}
+    worker.wait_outcomes({("delivered", ""): 10, ("dead_lettered", "undecodable"): 60_000})
     assert worker.metrics().value("commits_total", result="error") == 0
     assert delivered_ids(sandbox) == dict.fromkeys(ids(10), 1)
     offsets = [letter.headers["dl-offset"] for letter in cluster.read_topic(f"{topic}.dead-letters")]
@@ -36,7 +36,7 @@ def test_too_many_undecodable_records_in_a_row_hold_until_one_decodes(
     assert any("REJECTION_LIMIT=0" in reason for reason in worker.ready_reasons())
     cluster.produce(topic, [signal("evt_0")])
     wait_until(lambda: settled(cluster, group, topic), 30, "all is committed")
-    assert worker.metrics().outcomes() == {("delivered", ""): 1, ("dead_lettered", "undecodable"): 25}
+    worker.wait_outcomes({("delivered", ""): 1, ("dead_lettered", "undecodable"): 25})
 
 
 def test_the_largest_record_a_topic_takes_fits_into_the_dead_letter_topic(
