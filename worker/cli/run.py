@@ -1,4 +1,4 @@
-"""`run`: the main job. Puts the parts together, serves the status pages, and ends as asked. No logic of its own."""
+"""`run`: the main job. Has the parts put together, serves the status pages, and ends as asked. No logic of its own."""
 
 import os
 import signal
@@ -13,31 +13,18 @@ import click
 import structlog
 
 from worker import __version__, logs
-from worker.api import Api
-from worker.cluster import Cluster
-from worker.committer import Committer
-from worker.core.consent import Consent
-from worker.core.decisions import Decider, Policy
-from worker.core.lanes import Limits
-from worker.core.mapping import EventMapping
+from worker.assembly import close, edges_of, patience_seconds, pipeline_of, revoke_seconds
 from worker.core.pipeline import Pipeline
 from worker.core.reports import describe
-from worker.kafka import Consumer, client_properties, consumer_properties
-from worker.loop import Answered, Edges, Inbox, Loop
+from worker.kafka import consumer_properties
+from worker.loop import Inbox, Loop
 from worker.metrics import Metrics
 from worker.reporter import Reporter
-from worker.schemas import RegistryConfig, Schemas
-from worker.scout import Scout
-from worker.sender import Backoff, Sender
 from worker.settings import Settings, load
-from worker.settings.checks import MAX_POLL_INTERVAL_MS
-from worker.settings.values import NOT_REQUIRED, LogLevel, UnmappedEvents
+from worker.settings.values import NOT_REQUIRED, LogLevel
 from worker.status import StatusServer
-from worker.topics import TopicNames
 from worker.watchdog import Watchdog
 
-MS_PER_DAY = 24 * 60 * 60 * 1000
-MAX_REVOKE_SECONDS = 10.0
 WATCHDOG_EXIT_CODE = 4
 
 log = structlog.get_logger()
@@ -93,82 +80,26 @@ def run(config: Path | None) -> None:
     log.info("worker.stopped")
 
 
-def pipeline_of(settings: Settings) -> Pipeline:
-    """The core, as these settings want it."""
-    policy = Policy(
-        consent=Consent(settings.consent_categories),
-        mapping=EventMapping(
-            settings.variant.value,
-            settings.event_mapping,
-            forward_unmapped=settings.unmapped_events is UnmappedEvents.FORWARD,
-        ),
-        traits=settings.traits,
-        placement=settings.traits_placement,
-        forward_identify=settings.forward_identify,
-        event_max_bytes=settings.event_max_bytes,
-        batch_max_bytes=settings.batch_max_bytes,
-    )
-    limits = Limits(
-        batch_max_bytes=settings.batch_max_bytes,
-        batch_max_events=settings.batch_max_events,
-        linger_seconds=settings.batch_linger_ms / 1000,
-        in_flight=settings.max_in_flight_per_partition,
-        rejection_limit=settings.rejection_limit,
-        give_up_after_seconds=settings.give_up_after_seconds,
-    )
-    return Pipeline(Decider(policy), limits, identity_ttl_ms=settings.identity_ttl_days * MS_PER_DAY)
-
-
 def _work(settings: Settings, reporter: Reporter, clock: Callable[[], float], stop: Callable[[], bool]) -> None:
     inbox: Inbox = Inbox()
-    consumer_settings = consumer_properties(settings)
     pipeline = pipeline_of(settings)
     if settings.log_level is LogLevel.DEBUG:
         pipeline.intake.witness = reporter.decided
-    watchdog = Watchdog(_patience_seconds(settings), clock, lambda stacks: end_starved(pipeline, stacks))
+    watchdog = Watchdog(patience_seconds(settings), clock, lambda stacks: end_starved(pipeline, stacks))
     loop = Loop(
         pipeline,
         inbox,
         reporter,
         watchdog,
         clock,
-        revoke_seconds=_revoke_seconds(consumer_settings),
+        revoke_seconds=revoke_seconds(consumer_properties(settings)),
         shutdown_seconds=settings.shutdown_timeout_seconds,
     )
-    names = TopicNames(
-        settings.kafka_topics,
-        settings.kafka_consumer_group,
-        dead_letter=settings.dead_letter_topic,
-        identity=settings.identity_topic,
-    )
-    group, cluster = settings.kafka_consumer_group, Cluster(client_properties(settings))
-    edges = Edges(
-        consumer=Consumer(consumer_settings, loop),
-        sender=Sender(
-            Api(settings.dreamdata_url, settings.api_key, settings.request_timeout_seconds, clock=clock),
-            lambda batch, answer: inbox.put(Answered(batch, answer)),
-            clock,
-            concurrency=settings.delivery_concurrency,
-            rate_per_second=settings.rate_limit_per_second,
-            backoff=Backoff(settings.retry_initial_seconds, settings.retry_max_seconds),
-        ),
-        committer=Committer(client_properties(settings), names, group, cluster, inbox.put, _wall_ms),
-        schemas=Schemas(settings.schema_dir, _registry(settings), inbox.put, clock),
-        scout=Scout(cluster, names, group, settings.kafka_auto_offset_reset, inbox.put, clock),
-    )
+    edges = edges_of(settings, loop, inbox, clock)
     watchdog.start()
     loop.run(edges, stop)
     watchdog.stop()
-    edges.sender.close()
-    edges.committer.close()
-    edges.schemas.close()
-    edges.scout.close()
-
-
-def _patience_seconds(settings: Settings) -> float:
-    """WATCHDOG_SECONDS, but never less than a single request or a lingering batch may take."""
-    lingering = 2 * settings.batch_linger_ms / 1000
-    return max(settings.watchdog_seconds, settings.request_timeout_seconds + 5, lingering)
+    close(edges)
 
 
 def end_starved(pipeline: Pipeline, stacks: Mapping[str, str]) -> None:
@@ -182,30 +113,6 @@ def end_starved(pipeline: Pipeline, stacks: Mapping[str, str]) -> None:
         )
     finally:
         os._exit(WATCHDOG_EXIT_CODE)
-
-
-def _registry(settings: Settings) -> RegistryConfig | None:
-    if settings.schema_registry_url is None:
-        return None
-    return RegistryConfig(
-        settings.schema_registry_url,
-        settings.schema_registry_username,
-        settings.secret("schema_registry_password"),
-        ca_file=os.environ.get("REQUESTS_CA_BUNDLE"),
-    )
-
-
-def _revoke_seconds(consumer_settings: dict[str, object]) -> float:
-    """Half of what the broker grants between two polls, if that is less than ten seconds."""
-    max_poll_interval_ms = str(consumer_settings.get("max.poll.interval.ms", MAX_POLL_INTERVAL_MS))
-    # what is no number is refused by the client, a moment later and with better words
-    milliseconds = int(max_poll_interval_ms) if max_poll_interval_ms.isdecimal() else MAX_POLL_INTERVAL_MS
-    return min(MAX_REVOKE_SECONDS, milliseconds / 2000)
-
-
-def _wall_ms(moment: float) -> int:
-    """The time of day of a moment on the monotonic clock, in epoch milliseconds."""
-    return round((time.time() - (time.monotonic() - moment)) * 1000)
 
 
 def _stop_on_signals() -> threading.Event:

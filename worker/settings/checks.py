@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from worker.settings.table import Settings
 from worker.settings.values import MAX_TOPIC_CHARACTERS, GroupProtocol, SaslMechanism, is_topic_name
-from worker.topics import TopicNames
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 
@@ -50,15 +49,6 @@ _CALLBACKS = re.compile(r".*_cb|logger|on_[a-z]+")
 _BROKER_DECIDED = ("session.timeout.ms", "heartbeat.interval.ms")
 
 Problems = Iterator[str]
-
-
-def _names(settings: Settings) -> TopicNames:
-    return TopicNames(
-        settings.kafka_topics,
-        settings.kafka_consumer_group,
-        dead_letter=settings.dead_letter_topic,
-        identity=settings.identity_topic,
-    )
 
 
 def _said(settings: Settings, name: str) -> str:
@@ -107,7 +97,7 @@ def _consent(settings: Settings) -> Problems:
 
 
 def _templates(settings: Settings) -> Problems:
-    names = _names(settings)
+    names = settings.topic_names()
     wanted = (
         ("dead_letter_topic", ("{topic}",), names.dead_letter("t")),
         ("identity_topic", ("{group}", "{topic}"), names.identity("t")),
@@ -132,7 +122,7 @@ def _templates(settings: Settings) -> Problems:
 def _topics(settings: Settings) -> Problems:
     if settings.topics_pattern is not None or any(_templates(settings)):
         return
-    names = _names(settings)
+    names = settings.topic_names()
     for topic in settings.kafka_topics:
         if names.is_own(topic):
             yield (

@@ -33,6 +33,7 @@ from worker.settings.values import (
     WebAddress,
 )
 from worker.settings.words import shown
+from worker.topics import TopicNames
 
 DEFAULT_ORIGIN = "default"
 
@@ -219,6 +220,14 @@ class Settings(BaseSettings):
     def topics_pattern(self) -> str | None:
         """The `^regex` of KAFKA_TOPICS; None where it is a list."""
         return self.kafka_topics[0] if self.kafka_topics[0].startswith("^") else None
+
+    def topic_names(self) -> TopicNames:
+        return TopicNames(
+            self.kafka_topics,
+            self.kafka_consumer_group,
+            dead_letter=self.dead_letter_topic,
+            identity=self.identity_topic,
+        )
 
     def origin(self, name: str) -> str:
         """Where the value of this attribute came from, in words."""
