@@ -1,0 +1,1 @@
+"""What is measured, against what, and how; README.md has the results. Nothing the worker needs is in here."""

@@ -1,0 +1,93 @@
+"""`python -m benchmarks`: real Kafka, a real registry, one full topic, and every contender on it in turn.
+
+Exit code 1 where contenders did not deliver the same events: then no figure means anything.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from rich.console import Console
+
+from benchmarks.contenders import CONTENDERS, Course, Job
+from benchmarks.report import differences, table
+from benchmarks.traffic import events, fill
+from tests.integration.harness import wait_until
+from tests.integration.registry import Registry
+from worker.demo.broker import EmbeddedKafka, accepts_connections, free_port
+from worker.demo.jars import find_java
+from worker.demo.leash import Leash
+from worker.settings.table import shipped_schemas
+
+TOPIC = "delivery-benchmark"
+
+
+@contextmanager
+def sink(delay_ms: float) -> Iterator[str]:
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.sink", str(port), str(delay_ms)])
+    leash = Leash(process)
+    try:
+        wait_until(lambda: accepts_connections(f"127.0.0.1:{port}"), 20, "the sink listens")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        leash.release()
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def registry(folder: Path) -> Iterator[Registry]:
+    running = Registry.start(folder)
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+@click.command()
+@click.option("--events", "count", default=400_000, show_default=True, help="Records in the topic.")
+@click.option("--partitions", default=4, show_default=True)
+@click.option("--rounds", default=3, show_default=True, help="How often each contender runs, in turn.")
+@click.option("--delay-ms", default=50.0, show_default=True, help="How long the API takes for an answer.")
+@click.option("--only", multiple=True, help="A contender's name; all when not given.")
+def main(count: int, partitions: int, rounds: int, delay_ms: float, only: tuple[str, ...]) -> None:
+    """CPU an event, rate, memory and body fill of the worker against two scripts, in one run."""
+    console = Console(width=110)
+    chosen = [contender for contender in CONTENDERS if not only or contender.name in only]
+    with (
+        tempfile.TemporaryDirectory(prefix="dreamdata-worker-bench-") as folder,
+        EmbeddedKafka.start(java=find_java(os.environ)) as kafka,
+        registry(Path(folder)) as schemas,
+        sink(delay_ms) as url,
+    ):
+        schema = (shipped_schemas() / "signal_event.avsc").read_text()
+        client = SchemaRegistryClient({"url": schemas.url})
+        schema_id = client.register_schema(f"{TOPIC}-value", Schema(schema, "AVRO"))
+        deliverable, size = fill(kafka.bootstrap_servers, TOPIC, partitions, events(count, schema, schema_id))
+        console.print(
+            f"{count:,} events of {size / count:.0f} bytes in {partitions} partitions, {deliverable:,} of them for the "
+            f"API, which answers after {delay_ms:g} ms; {os.cpu_count()} cores, shared with Kafka, registry and API"
+        )
+        course = Course(Job(kafka.bootstrap_servers, TOPIC, schemas.url, url, count, Path(folder)))
+        runs = []
+        for number in range(1, rounds + 1):
+            for contender in chosen:
+                done = course.run(contender, f"{contender.name}-{number}")
+                console.print(f"round {number}: {contender.name}: {done.cpu_seconds / count * 1e6:.1f} µs an event")
+                runs.append(done)
+    console.print(table(runs, count, partitions))
+    problems = differences(runs, deliverable)
+    for problem in problems:
+        console.print(problem, style="bold red")
+    sys.exit(1 if problems else 0)
+
+
+if __name__ == "__main__":
+    main()
