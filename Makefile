@@ -16,7 +16,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 DEMO_STAMP := $(if $(wildcard $(VENV)/.installed-dev),$(VENV)/.installed-dev,$(VENV)/.installed-demo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-live test bench check format lint run lock clean
+.PHONY: help setup demo demo-live test bench check format lint run lock picture clean
 
 help:  ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ lock:  ## Write the lock files anew from pyproject.toml (needs uv)
 	$(COMPILE) --output-file requirements.lock
 	$(COMPILE) --extra demo --output-file requirements-demo.lock
 	$(COMPILE) --extra demo --extra dev --output-file requirements-dev.lock
+
+picture:  ## Draw the README's picture anew from docs/flow.dot (needs Graphviz)
+	dot -Tsvg docs/flow.dot -o docs/flow.svg
 
 clean:  ## Remove .venv and every cache
 	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist
