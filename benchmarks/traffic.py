@@ -11,8 +11,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from worker.core.outcomes import Outcome
-from worker.demo.encoding import single_object_encoder
 from worker.demo.site import Produced, endless, produced
+from worker.encoding import single_object_encoder
 
 _FIRST_AT_MS = 1_780_744_274_000
 _EVENTS_A_SECOND = 100

@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.integration.cluster import Message
 from worker.core.outcomes import Outcome
-from worker.demo.encoding import single_object_encoder
+from worker.encoding import single_object_encoder
 from worker.settings.table import shipped_schemas
 
 MOMENT = dt.datetime(2026, 6, 6, 11, 11, 14, tzinfo=dt.UTC)

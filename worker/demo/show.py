@@ -20,9 +20,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from worker.core.outcomes import Outcome, Reason
 from worker.demo import jane, report, site
 from worker.demo.broker import EmbeddedKafka, free_port
-from worker.demo.encoding import single_object_encoder
 from worker.demo.process import WorkerProcess
 from worker.demo.traffic import Traffic
+from worker.encoding import single_object_encoder
 from worker.sandbox import Fault, Sandbox
 
 TOPIC = "delivery-dreamdata"

@@ -1,6 +1,6 @@
-"""Signal events as bytes in single-object encoding, for the demo's traffic and the tests.
+"""Signal events as bytes in single-object encoding, for whoever plays a producer: test events, the demo, the tests.
 
-The worker itself only reads Avro; nothing it needs is in here.
+The worker itself only reads Avro; nothing it needs is in here, and nothing of Kafka's.
 """
 
 import io
