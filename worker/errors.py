@@ -32,3 +32,7 @@ class TopicRefusedError(WorkerError):
     """Retry, held: a topic of the worker's own is missing or cannot be written; somebody has to give a right or make
     it.
     """
+
+
+class NotPublishedError(WorkerError):
+    """Stop, exit 1: Kafka did not take a test event, or did not say so in time."""

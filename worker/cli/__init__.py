@@ -19,6 +19,7 @@ class Place(NamedTuple):
 
 COMMANDS: Mapping[str, Place] = {
     "run": Place("worker.cli.run", "run", "Deliver events from Kafka to Dreamdata. The main job."),
+    "emit": Place("worker.cli.emit", "emit", "Publish a test event, to see it on its way."),
     "sandbox": Place("worker.cli.sandbox", "sandbox", "Stand in for the Dreamdata API on this machine."),
     "demo": Place("worker.cli.demo", "demo", "Show all of it together: real Kafka, the sandbox, a site's events."),
 }
