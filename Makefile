@@ -10,7 +10,7 @@ NEW_ENOUGH := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --no-header pyproject.toml
+	--no-emit-index-url --no-emit-find-links --no-header
 
 # the tests' lock holds all of the demo's, in the same versions
 DEMO_STAMP := $(if $(wildcard $(VENV)/.installed-dev),$(VENV)/.installed-dev,$(VENV)/.installed-demo)
@@ -53,9 +53,10 @@ bench: setup  ## What an event costs, against two scripts in the same run (about
 
 lock:  ## Write the lock files anew from pyproject.toml (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv; UV=/path/to/uv names one elsewhere." >&2; exit 1; }
-	$(COMPILE) --output-file requirements.lock
-	$(COMPILE) --extra demo --output-file requirements-demo.lock
-	$(COMPILE) --extra demo --extra dev --output-file requirements-dev.lock
+	$(COMPILE) pyproject.toml --output-file requirements.lock
+	$(COMPILE) --group build --output-file requirements-build.lock
+	$(COMPILE) pyproject.toml --extra demo --output-file requirements-demo.lock
+	$(COMPILE) pyproject.toml --extra demo --extra dev --output-file requirements-dev.lock
 
 picture:  ## Draw the README's picture anew from docs/flow.dot (needs Graphviz)
 	dot -Tsvg docs/flow.dot -o docs/flow.svg
