@@ -149,8 +149,10 @@ class Reporter:
                 log.info("records.filtered", reason=reason.value, records=count)
                 self._filtered[reason] = 0
 
-    def decided(self, tp: TopicPartition, record: Record, event: Event, decision: Decision) -> None:
+    def decided(self, tp: TopicPartition, record: Record, event: Event | None, decision: Decision) -> None:
         """For `LOG_LEVEL=debug`: one line an event that is not sent. Of those that are, `answered` tells the end."""
+        if event is None:
+            return
         if isinstance(decision, Reason):
             outcome, reason = Outcome.FILTERED, decision
         elif isinstance(decision, DeadLetter):

@@ -237,6 +237,11 @@ def test_an_event_that_is_not_sent_has_a_debug_line(
     assert (found["log_level"], found["message_id"], found["offset"], found["reason"]) == ("debug", "evt_5", 5, reason)
 
 
+def test_a_record_without_an_event_has_no_debug_line(rig: Rig) -> None:
+    rig.reporter.decided(TP, record(5), None, letter(5))
+    assert rig.lines == []
+
+
 def test_an_event_that_will_be_sent_has_its_line_when_it_is_delivered(rig: Rig) -> None:
     rig.reporter.decided(TP, record(5), event(), item(5))
     assert rig.lines == []

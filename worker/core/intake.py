@@ -15,8 +15,9 @@ from worker.core.lanes import Decision, Lane
 from worker.core.outcomes import DeadLetter, Reason, Stage
 from worker.core.records import Record, TopicPartition
 
-# Is shown every decision about a decoded event; nothing depends on what it makes of it.
-Witness = Callable[[TopicPartition, Record, Event, Decision], None]
+# Is shown every decision, with the event where there is one to be read; nothing depends on what it makes of it. A
+# record that was decided too early, its schema being unknown at first, is shown again.
+Witness = Callable[[TopicPartition, Record, Event | None, Decision], None]
 
 # How long the registry's "no such schema" is believed, and how often a lane full of undecodable records asks again.
 ASK_AGAIN_SECONDS = 30.0
@@ -76,10 +77,12 @@ class Intake:
         while lane.backlog:
             record = lane.backlog[0]
             try:
-                decision = self._decide(lane, record, now)
+                event, decision = self._decide(lane, record, now)
             except _SchemaMissingError as missing:
                 self._wait_for(missing.ref, lane, now)
                 return
+            if self.witness is not None:
+                self.witness(lane.tp, record, event, decision)
             lane.backlog.popleft()
             lane.backlog_bytes -= record.size
             if self._too_many_in_a_row(lane):
@@ -136,28 +139,25 @@ class Intake:
             self.asked.add(ref)
             self.wanted.append(ref)
 
-    def _decide(self, lane: Lane, record: Record, now: float) -> Decision:
+    def _decide(self, lane: Lane, record: Record, now: float) -> tuple[Event | None, Decision]:
         """Raises _SchemaMissingError; the record then stays where it is."""
         if record.value is None:
-            return Reason.NULL_VALUE
+            return None, Reason.NULL_VALUE
         ref = None
         try:
             ref, start = framing(record)
             plan = self.plans.get(ref)
             if plan is None:
-                return self._without_schema(lane, ref, record, now)
+                return None, self._without_schema(lane, ref, record, now)
             event = plan.read(record.value, start)
         except DecodeError as error:
             lane.undecodable_in_a_row += 1
-            return DeadLetter(record, Reason.UNDECODABLE, Stage.DECODE, str(error), now, ref)
+            return None, DeadLetter(record, Reason.UNDECODABLE, Stage.DECODE, str(error), now, ref)
         # Before the decision, not after it: what this event teaches belongs into its own span, not into that of the
         # suspects before it.
         lane.undecodable_in_a_row = 0
         lane.acquit(now)
-        decision = self.decider.decide(lane.tp, record, event, lane.identities, schema=ref, now=now)
-        if self.witness is not None:
-            self.witness(lane.tp, record, event, decision)
-        return decision
+        return event, self.decider.decide(lane.tp, record, event, lane.identities, schema=ref, now=now)
 
     def _without_schema(self, lane: Lane, ref: SchemaRef, record: Record, now: float) -> DeadLetter:
         expires_at, detail = self.unknown.get(ref, (now, ""))

@@ -1,11 +1,12 @@
 import pytest
 
-from tests.builders import PLAN, TP, framed, record, signal, signals, tp, undecodable
+from tests.builders import PLAN, TP, framed, record, signal, signals, tp, undecodable, without_consent
 from tests.simulator import Simulator, good, ids
 from worker.core.batching import Batch
-from worker.core.decoding import GUID_HEADER, SchemaRef
-from worker.core.lanes import Limits
+from worker.core.decoding import GUID_HEADER, Event, SchemaRef
+from worker.core.lanes import Decision, Limits
 from worker.core.outcomes import Outcome, Reason
+from worker.core.records import Record, TopicPartition
 
 LATER = SchemaRef.of_id(8)
 UNDECODABLE = (Outcome.DEAD_LETTERED, Reason.UNDECODABLE)
@@ -305,3 +306,17 @@ def test_a_lane_that_waits_for_a_schema_says_since_when() -> None:
     since = simulator.pipeline.lanes[TP].unsettled_since
     assert since is not None
     assert simulator.now - since >= 100
+
+
+def test_a_witness_is_shown_every_record_and_its_event_where_there_is_one() -> None:
+    simulator = Simulator()
+    seen: list[tuple[int, str | None, str]] = []
+
+    def witness(_tp: TopicPartition, record: Record, event: Event | None, decision: Decision) -> None:
+        seen.append((record.offset, event.message_id if event else None, type(decision).__name__))
+
+    simulator.pipeline.intake.witness = witness
+    simulator.produce(signal(0, messageId="evt_0_0"), record(1, None), undecodable(2), without_consent(3))
+    simulator.own().run(good, seconds=3)
+
+    assert seen == [(0, "evt_0_0", "Item"), (1, None, "Reason"), (2, None, "DeadLetter"), (3, "evt_3", "Reason")]
