@@ -65,6 +65,10 @@ class Cluster:
         """The last stable offset of each partition that can be asked: how far a reader of committed records gets."""
         return self._offsets(partitions, _LATEST)
 
+    def bounds(self, tp: TopicPartition) -> tuple[int, int]:
+        """The log's start and its last stable offset. Raises KafkaUnavailableError."""
+        return self._offsets([tp], _EARLIEST)[tp], self._offsets([tp], _LATEST)[tp]
+
     def offsets(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Offsets]:
         """Committed, first and next offset of each that has an answer. Raises KafkaUnavailableError where none has.
 

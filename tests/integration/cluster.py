@@ -111,6 +111,10 @@ class Cluster:
     def topics(self) -> set[str]:
         return set(self._admin.list_topics(timeout=10).topics)
 
+    def groups(self) -> set[str]:
+        """Every consumer group the cluster knows of, with members or without."""
+        return {group.group_id for group in self._admin.list_consumer_groups().result(timeout=10).valid}
+
     def produce(self, topic: str, messages: Iterable[Message], **properties: str) -> list[Stored]:
         """Writes them in order, returns them with their offsets; raises KafkaException when one is refused."""
         producer = Producer(

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from uuid import UUID
 
 from worker.core.events import DecodeError, Event
-from worker.core.plans import Plan, SchemaError, plan, refusal
+from worker.core.plans import Plan, SchemaError, json_plan, plan, refusal
 from worker.core.records import Record
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "SchemaUnavailable",
     "SchemaUnknown",
     "framing",
+    "json_plan",
     "plan",
     "refusal",
 ]

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import fastavro
 import fastavro._read_py as pure_python_fastavro
+import msgspec
 from fastavro.schema import SchemaParseException, UnknownType
 
 from worker.core.events import (
@@ -187,6 +188,26 @@ def refusal(detail: str) -> Plan:
         raise DecodeError(detail)
 
     return Plan(refuse)
+
+
+def json_plan() -> Plan:
+    """A plan for events that are JSON texts in UTF-8 rather than Avro: a file's lines. It is as lenient with names.
+
+    A number in `timestamp` counts milliseconds, as in the shipped schema.
+    """
+    return Plan(_json_datum, _units_per_ms=1)
+
+
+def _json_datum(value: bytes, start: int) -> Datum:
+    try:
+        datum: Datum = msgspec.json.decode(memoryview(value)[start:], type=dict)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        # `from None`: what does not parse may be anything, and messages hold no content
+        raise DecodeError("it is no JSON object") from None
+    for camel in _IDS:
+        if datum.get(camel) is None:
+            datum[camel] = datum.get(_SNAKE_CASE[camel])
+    return datum
 
 
 def _reader(schema: Any) -> Reader:

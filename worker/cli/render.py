@@ -1,0 +1,120 @@
+"""`render`: what would be sent for a range of records or a file of events. Options in, exit code out.
+
+No logic of its own: `worker.render` does the work, and is imported late so that --help is quick.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from worker.render.sources import Rendered, Selection
+    from worker.settings import Settings
+
+_CHECK_FOUND_SOMETHING = 3
+_DEFAULT_COUNT = 100
+_STDIN = "-"
+
+_EPILOG = """\b
+Examples:
+  CONSENT_CATEGORIES=analytics dreamdata-worker render events.jsonl
+  CONSENT_CATEGORIES=analytics dreamdata-worker render --topic delivery-dreamdata --from-offset 0 --count 20
+
+\b
+A test of your mapping: keep what is right, and compare after a change:
+  export CONSENT_CATEGORIES=analytics
+  dreamdata-worker render events.jsonl --json > expected.jsonl
+  EVENT_MAPPING='{"Demo Booked": "demo_booked"}' dreamdata-worker render events.jsonl --expect expected.jsonl
+
+\b
+Exit codes: 0 rendered, or as expected; 1 Kafka cannot be read; 2 wrong settings
+or arguments; 3 something is not as expected, or (without --expect) `run` would
+come no further: it waits for a schema, or holds the partition.
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@click.option("--topic", help="What to read; of a FILE, what it is taken for.  [default: the first of KAFKA_TOPICS]")
+@click.option("--partition", type=click.IntRange(0), help="Must be given where the topic has more than one.")
+@click.option("--from-offset", type=click.IntRange(0), help="Where to begin.  [default: COUNT before the end]")
+@click.option("--count", type=click.IntRange(1), help=f"How many records.  [default: {_DEFAULT_COUNT}; of a FILE, all]")
+@click.option("--only", type=click.Choice(["outcomes", "bodies"]), help="Leave the other out.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for scripts and for --expect.")
+@click.option(
+    "--expect",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Compare with what --json wrote, show what differs, and exit with 3 if anything does.",
+)
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="A TOML file of settings; the environment wins over it."
+)
+def render(
+    *,
+    file: Path | None,
+    topic: str | None,
+    partition: int | None,
+    from_offset: int | None,
+    count: int | None,
+    only: str | None,
+    as_json: bool,
+    expect: Path | None,
+    config: Path | None,
+) -> None:
+    """Show exactly what `run` would send for a range of a topic, or for a FILE, and what becomes of each record.
+
+    Sends nothing, commits nothing, joins no group, needs no API key. What it shows is personal data, as it would be
+    sent.
+
+    A FILE ("-": standard input) holds Signal events as JSON lines, or is an Avro container file. Its offsets are the
+    numbers of its lines or records, from 0. An event without a messageId gets one made of topic, partition and offset.
+
+    Bodies are filled up as under a backlog. Their `sentAt` is new at every attempt: in here it is always in 1970, and
+    --expect ignores it, as it does the wording of details.
+
+    Traits that an `identify` within the range teaches are attached to later events, as in `run`; what was learned
+    before the range is not known.
+    """
+    from worker.render.expected import difference, parsed
+    from worker.render.lines import as_text, chosen, json_of, summary, waits
+    from worker.render.sources import Selection
+    from worker.settings import load
+
+    settings = load(os.environ, config, api_key_required=False)
+    expected = chosen(parsed(str(expect), expect.read_bytes()), only) if expect else None
+    rendered = _rendered(settings, file, Selection(topic, partition, from_offset, count))
+    for note in (*settings.warnings, *rendered.notes):
+        click.echo(f"Note: {note}", err=True)
+    lines = chosen(rendered.lines, only)
+    if expected is None:
+        written = b"\n".join(map(json_of, lines)) if as_json else "\n".join(as_text(lines))
+        click.echo(written, nl=bool(lines))
+        click.echo(summary(rendered.lines), err=True)
+        found = waits(rendered.lines)
+    else:
+        differing = difference(str(expect), expected, lines)
+        click.echo("\n".join(differing) or f"As in {expect}: {len(lines)} lines.")
+        found = bool(differing)
+    click.get_current_context().exit(_CHECK_FOUND_SOMETHING if found else 0)
+
+
+def _rendered(settings: "Settings", file: Path | None, wanted: "Selection") -> "Rendered":
+    from worker.errors import KafkaUnavailableError
+    from worker.render.sources import rendered_file, rendered_range
+
+    if file is not None:
+        return rendered_file(settings, str(file), _content(file), wanted)
+    try:
+        return rendered_range(settings, wanted, default_count=_DEFAULT_COUNT)
+    except KafkaUnavailableError as error:
+        raise click.ClickException(
+            f"Kafka at {','.join(settings.kafka_brokers)} cannot be read: {error}. Check KAFKA_BROKERS, KAFKA_TLS_*, "
+            "KAFKA_SASL_* and the ACLs that the README lists"
+        ) from error
+
+
+def _content(file: Path) -> bytes:
+    return sys.stdin.buffer.read() if str(file) == _STDIN else file.read_bytes()

@@ -1,0 +1,117 @@
+"""Reads a range of one partition's records, once and without a group: nothing is committed, no topic is made.
+
+confluent_kafka's types and exceptions stay in here. Every call blocks.
+"""
+
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Consumer as KafkaConsumer
+from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import TopicPartition as KafkaPartition
+
+from worker.cluster import Cluster
+from worker.core.records import Record, TopicPartition
+from worker.errors import KafkaUnavailableError, SettingsError
+from worker.kafka import record_of
+
+CHUNK_RECORDS = 1_000
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """A partition as it was found: `[log_start, end)`, and where in it a range begins."""
+
+    log_start: int
+    end: int
+    first_offset: int
+
+
+def find_partition(cluster: Cluster, topic: str, partition: int | None) -> TopicPartition:
+    """The partition that is meant; without a number, the only one. Raises SettingsError, or KafkaUnavailableError."""
+    counts = cluster.partitions()
+    if topic not in counts:
+        raise SettingsError([f"--topic: there is no topic {topic} in this cluster (or no right to see it)"])
+    count = counts[topic]
+    if partition is None and count > 1:
+        raise SettingsError([f"--partition: {topic} has {count} partitions, name one (0 to {count - 1})"])
+    if partition is not None and partition >= count:
+        raise SettingsError([f"--partition: {topic} has {count} partitions, 0 to {count - 1}: there is no {partition}"])
+    return TopicPartition(topic, partition or 0)
+
+
+def find_bounds(cluster: Cluster, tp: TopicPartition, from_offset: int | None, count: int) -> Bounds:
+    """Where the range begins: at `from_offset`, or so that `count` offsets are left before the end.
+
+    Raises SettingsError for an offset that is not there, or KafkaUnavailableError.
+    """
+    log_start, end = cluster.bounds(tp)
+    if from_offset is None:
+        return Bounds(log_start, end, max(log_start, end - count))
+    if from_offset < log_start:
+        raise SettingsError([f"--from-offset: {tp} begins at offset {log_start}, {from_offset} is deleted already"])
+    if from_offset > end:
+        raise SettingsError([f"--from-offset: {from_offset} is beyond the end of {tp}, whose next offset is {end}"])
+    return Bounds(log_start, end, from_offset)
+
+
+def read_range(
+    properties: Mapping[str, Any], tp: TopicPartition, bounds: Bounds, count: int, *, patience_seconds: float = 30.0
+) -> list[Record]:
+    """At most `count` records from `bounds.first_offset` on, as far as the end as it was found.
+
+    `properties` are the consumer's: the client demands a group's name, but the group is never joined. Raises
+    KafkaUnavailableError where nothing comes for so long, or SettingsError where retention has deleted the range
+    meanwhile.
+    """
+    if bounds.first_offset >= bounds.end:
+        return []
+    try:
+        consumer = KafkaConsumer({**properties, "enable.partition.eof": True})
+    except KafkaException as error:
+        raise SettingsError([f"KAFKA_CLIENT: {error.args[0].str()}"]) from error
+    with closing(consumer):
+        return _read(consumer, tp, bounds, count, patience_seconds)
+
+
+def _read(
+    consumer: KafkaConsumer, tp: TopicPartition, bounds: Bounds, count: int, patience_seconds: float
+) -> list[Record]:
+    records: list[Record] = []
+    consumer.assign([KafkaPartition(*tp, bounds.first_offset)])
+    deadline = time.monotonic() + patience_seconds
+    while len(records) < count:
+        chunk = consumer.consume(min(CHUNK_RECORDS, count - len(records)), POLL_SECONDS)
+        for message in chunk:
+            if _at_end(message, tp, bounds):
+                return records
+            if message.error() is None:
+                records.append(record_of(message))
+        if chunk:
+            deadline = time.monotonic() + patience_seconds
+        elif time.monotonic() > deadline:
+            raise KafkaUnavailableError(
+                f"nothing came of {tp} for {patience_seconds:g} s, after {len(records)} records from offset "
+                f"{bounds.first_offset} on"
+            )
+    return records
+
+
+def _at_end(message: Message, tp: TopicPartition, bounds: Bounds) -> bool:
+    """Whether the range is over here; raises what else the message says of the partition."""
+    error = message.error()
+    if error is None:
+        return (message.offset() or 0) >= bounds.end
+    if error.code() == KafkaError._PARTITION_EOF:
+        # behind the last record there may be transaction markers, which are never handed out
+        return True
+    if error.code() == KafkaError._AUTO_OFFSET_RESET:
+        raise SettingsError([f"--from-offset: {tp}, offset {bounds.first_offset} was deleted while it was to be read"])
+    if message.topic() and not error.retriable():
+        raise KafkaUnavailableError(f"{tp} cannot be read: {error.str()}")
+    # of the group, say, whose coordinator nobody needs here
+    return False
