@@ -162,7 +162,7 @@ class Reporter:
         line = "event.filtered" if outcome is Outcome.FILTERED else "event.dead_lettered"
         log.debug(
             line,
-            message_id=event.message_id,
+            message_id=event.message_id if event else None,
             outcome=outcome.value,
             reason=reason.value,
             topic=tp.topic,

@@ -320,3 +320,22 @@ def test_a_witness_is_shown_every_record_and_its_event_where_there_is_one() -> N
     simulator.own().run(good, seconds=3)
 
     assert seen == [(0, "evt_0_0", "Item"), (1, None, "Reason"), (2, None, "DeadLetter"), (3, "evt_3", "Reason")]
+
+
+@pytest.mark.parametrize(
+    "unreadable",
+    [
+        pytest.param(record(0, None), id="null value"),
+        pytest.param(undecodable(), id="no framing"),
+        pytest.param(signal(0, LATER), id="a schema that is not here"),
+        pytest.param(record(0, framed(b"not JSON")), id="bytes that do not fit"),
+    ],
+)
+def test_a_record_that_cannot_be_read_has_no_event_to_show(unreadable: Record) -> None:
+    assert Simulator().pipeline.intake.event_of(unreadable) is None
+
+
+def test_an_event_can_be_read_again_to_be_shown() -> None:
+    event = Simulator().pipeline.intake.event_of(signal(3))
+    assert event is not None
+    assert event.message_id == "evt_3"
