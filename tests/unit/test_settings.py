@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from worker.errors import SettingsError
-from worker.settings import Settings, load
+from worker.settings import Settings, load, load_only
 from worker.settings.checks import REFUSED_PROPERTIES
 from worker.settings.values import GroupProtocol, LogLevel, SaslMechanism, is_loopback
 
@@ -293,6 +293,20 @@ def test_a_problem_says_where_the_value_came_from(tmp_path: Path) -> None:
 
 def test_a_command_that_sends_nothing_needs_no_key() -> None:
     assert load({"CONSENT_CATEGORIES": "not-required"}, api_key_required=False).api_key() == ""
+
+
+def test_a_command_that_asks_a_worker_needs_no_more_than_it_reads(tmp_path: Path) -> None:
+    file = tmp_path / "worker.toml"
+    file.write_text('port = 9000\nvariant = "nonsense"\n')
+    env = {"HOST": "0.0.0.0", "CONSENT_CATEGORIES": "", "DREAMDATA_API_KEY_FILE": "/not/for/everybody"}
+    settings = load_only(("host", "port", "console_token"), env, file)
+    assert (settings.host, settings.port, settings.console_token) == ("0.0.0.0", 9000, None)
+
+
+def test_what_it_reads_is_judged_and_spelling_with_it() -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_only(("host", "port"), {"PORT": "many", "CONSOLE_TOKNE": "x"})
+    assert [problem.split()[0] for problem in raised.value.problems] == ["CONSOLE_TOKNE", "PORT"]
 
 
 def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path) -> None:

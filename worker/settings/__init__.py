@@ -3,7 +3,7 @@
 `load` raises one `SettingsError` with everything that is wrong. No problem and no shown value holds a secret.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from worker.settings.table import Settings
 from worker.settings.values import is_loopback
 from worker.settings.words import allowed, written
 
-__all__ = ["CONNECT_TIMEOUT_SECONDS", "Settings", "is_loopback", "load"]
+__all__ = ["CONNECT_TIMEOUT_SECONDS", "Settings", "is_loopback", "load", "load_only"]
 
 # their values may hold a password whatever their name says, so no message repeats them
 _UNQUOTED = frozenset((*SECRETS, "kafka_client", "dreamdata_url", "schema_registry_url"))
@@ -58,6 +58,20 @@ def load(env: Mapping[str, str], config_file: Path | None = None, *, api_key_req
             "DREAMDATA_API_KEY is not set, nor DREAMDATA_API_KEY_FILE; it is found in Dreamdata under "
             "Data Platform > Sources > Server Side Analytics APIs."
         )
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def load_only(names: Collection[str], env: Mapping[str, str], config_file: Path | None = None) -> Settings:
+    """Settings of which only `names` are read and judged, and all others are defaults: for commands that ask a running
+    worker, on a machine that may have neither its key nor the rest of its settings.
+
+    Raises `SettingsError`; names that are misspelt are a problem here as well.
+    """
+    gathered = gather(Settings.model_fields, env, config_file, [name for name in SECRETS if name in names])
+    settings, wrong = _validated({name: value for name, value in gathered.values.items() if name in names})
+    problems = [*gathered.problems, *wrong.values()]
     if problems:
         raise SettingsError(problems)
     return settings

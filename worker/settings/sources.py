@@ -32,8 +32,10 @@ class Gathered:
     failed: set[str] = field(default_factory=set)
 
 
-def gather(names: Iterable[str], env: Mapping[str, str], config_file: Path | None) -> Gathered:
-    """Values for `names`: the environment's over the file's, and secrets read from their files."""
+def gather(
+    names: Iterable[str], env: Mapping[str, str], config_file: Path | None, secrets: Iterable[str] = SECRETS
+) -> Gathered:
+    """Values for `names`: the environment's over the file's, and these secrets read from their files."""
     known = frozenset(names)
     gathered = Gathered()
     if config_file is None and env.get(CONFIG_VARIABLE):
@@ -45,7 +47,7 @@ def gather(names: Iterable[str], env: Mapping[str, str], config_file: Path | Non
         if env.get(name.upper(), "").strip():
             gathered.values[name] = Value(env[name.upper()], ENVIRONMENT)
     gathered.problems.extend(_misspelt(known, env))
-    for name in SECRETS:
+    for name in secrets:
         _read_secret_file(gathered, name)
     return gathered
 
