@@ -1,11 +1,11 @@
-"""Valid defaults for everything the core takes, so that a test names only what matters. Starts nothing, and judges
-nothing.
+"""Valid defaults for everything the core takes, and for the tap: a test names only what matters. Starts nothing, and
+judges nothing.
 
 Records made here carry JSON behind a Confluent prefix, and `PLAN` reads it: the way of an event without the cost of
 Avro.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from worker.core.mapping import EventMapping
 from worker.core.outcomes import Answer, DeadLetter, Reason, Stage
 from worker.core.pipeline import Pipeline
 from worker.core.records import Headers, Record, TopicPartition
+from worker.tap.recorder import Tap
 
 TP = TopicPartition("delivery-dreamdata", 0)
 SCHEMA = SchemaRef.of_id(7)
@@ -164,6 +165,11 @@ def batch(*items: Item, number: int = 1, epoch: int = 1) -> Batch:
 def answer(status: int | None = 200, at: float = 0.0, *, body: str = "", started_at: float | None = None) -> Answer:
     failure = "" if status is not None else "timeout"
     return Answer(status, at if started_at is None else started_at, at, body, failure=failure)
+
+
+def tap(clock: Callable[[], float] = lambda: 0.0) -> Tap:
+    """Nobody watches it. Its moments are all at `TIME_MS`."""
+    return Tap(EventMapping("b2b_saas"), clock, lambda: TIME_MS / 1000)
 
 
 def known(identities: Identities, visitor: str) -> State | None:

@@ -1,5 +1,6 @@
 """What the worker says of itself: log lines, metrics, readiness. Never a payload, a trait or a secret; decides nothing.
 
+What it is told of single events it hands on to the tap, which shows them to whoever looks.
 Runs on the loop's thread; `reasons` and `alive` may be asked from any thread.
 """
 
@@ -19,6 +20,7 @@ from worker.core.reports import WHAT_TO_DO, report
 from worker.core.start_offsets import Start
 from worker.logs import Throttle
 from worker.metrics import Metrics
+from worker.tap.recorder import Tap
 
 GAUGES_INTERVAL_SECONDS = 0.25
 # What Kafka complains of comes back every few seconds while it lasts; silence for this long means that it is mended.
@@ -33,8 +35,9 @@ log = structlog.get_logger()
 
 
 class Reporter:
-    def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(self, metrics: Metrics, tap: Tap, clock: Callable[[], float]) -> None:
         self._metrics = metrics
+        self._tap = tap
         self._clock = clock
         self._minutely = Throttle(60.0, clock)
         self._secondly = Throttle(1.0, clock)
@@ -67,6 +70,7 @@ class Reporter:
 
     def turned(self, pipeline: Pipeline, now: float, *, joined: bool) -> None:
         self._turned_at = now
+        self._tap.turned(pipeline)
         if now - self._reported_at < GAUGES_INTERVAL_SECONDS:
             return
         self._reported_at = now
@@ -97,6 +101,7 @@ class Reporter:
         return tuple(reasons)
 
     def answered(self, batch: Batch, answer: Answer) -> None:
+        self._tap.answered(batch, answer)
         metrics = self._metrics
         metrics.requests.labels(answer.label).inc()
         metrics.request_seconds.observe(answer.ended_at - answer.started_at)
@@ -135,6 +140,7 @@ class Reporter:
         log.info("delivery.resumed")
 
     def committed(self, commit: Commit) -> None:
+        self._tap.committed(commit)
         self._metrics.commits.labels("ok").inc()
         for share in commit.lanes:
             for (outcome, reason), count in share.outcomes.items():

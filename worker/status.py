@@ -1,4 +1,4 @@
-"""The worker's own pages: /healthz, /readyz, /metrics. Decides nothing: it asks, on every request.
+"""The worker's own pages: /healthz, /readyz, /metrics, /events. Decides nothing: it asks, on every request.
 
 Whoever may not see a page is turned away in one place, `Guard`, whatever page that is.
 """
@@ -21,6 +21,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from worker.errors import SettingsError
 from worker.metrics import Metrics
 from worker.settings.values import is_loopback
+from worker.tap.page import EventsPage, Sources
+from worker.tap.pictures import Pictures
+from worker.tap.recorder import Tap
 
 OPEN_PAGES = frozenset(("/healthz", "/readyz", "/metrics"))
 START_SECONDS = 10.0
@@ -72,6 +75,7 @@ def status_app(
     alive: Callable[[], bool],
     reasons: Callable[[], Sequence[str]],
     metrics: Metrics,
+    events: EventsPage,
     console_token: str | None,
 ) -> Starlette:
     """The pages without a server."""
@@ -89,7 +93,12 @@ def status_app(
         return Response(encode(metrics.registry), headers={"Content-Type": content_type})
 
     return Starlette(
-        routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", numbers)],
+        routes=[
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", numbers),
+            Route("/events", events.get),
+        ],
         middleware=[Middleware(Guard, token=console_token)],
     )
 
@@ -117,11 +126,14 @@ class StatusServer:
         alive: Callable[[], bool],
         reasons: Callable[[], Sequence[str]],
         metrics: Metrics,
+        tap: Tap,
+        pictures: Pictures,
         console_token: str | None,
     ) -> None:
         self._host = host
         self._asked_port = port
-        app = status_app(alive=alive, reasons=reasons, metrics=metrics, console_token=console_token)
+        events = EventsPage(Sources(tap, pictures, reasons, stopping=lambda: self._server.should_exit))
+        app = status_app(alive=alive, reasons=reasons, metrics=metrics, events=events, console_token=console_token)
         config = uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1, server_header=False
         )

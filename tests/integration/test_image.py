@@ -7,10 +7,12 @@ import sys
 import zipfile
 from pathlib import Path
 
+from tests.builders import tap
 from tests.dockerfile import ROOT, instructions
 from worker.demo.broker import free_port
 from worker.metrics import Metrics
 from worker.status import StatusServer
+from worker.tap.pictures import Pictures
 
 
 def healthy(port: int) -> bool:
@@ -24,7 +26,14 @@ def healthy(port: int) -> bool:
 
 def status_server(*, alive: bool) -> StatusServer:
     return StatusServer(
-        "127.0.0.1", 0, alive=lambda: alive, reasons=lambda: ["held"], metrics=Metrics(), console_token=None
+        "127.0.0.1",
+        0,
+        alive=lambda: alive,
+        reasons=lambda: ["held"],
+        metrics=Metrics(),
+        tap=tap(),
+        pictures=Pictures(()),
+        console_token=None,
     )
 
 

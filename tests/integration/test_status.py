@@ -10,14 +10,23 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.builders import tap
 from worker.errors import SettingsError
 from worker.metrics import Metrics
 from worker.status import StatusServer
+from worker.tap.pictures import Pictures
 
 
 def server(host: str = "127.0.0.1", port: int = 0) -> StatusServer:
     return StatusServer(
-        host, port, alive=lambda: True, reasons=lambda: ["restoring"], metrics=Metrics(), console_token=None
+        host,
+        port,
+        alive=lambda: True,
+        reasons=lambda: ["restoring"],
+        metrics=Metrics(),
+        tap=tap(),
+        pictures=Pictures(()),
+        console_token=None,
     )
 
 
@@ -63,6 +72,23 @@ def test_an_open_connection_does_not_hold_the_stop_up() -> None:
         status.stop()
         assert time.monotonic() - started_at < 2
     assert not [thread for thread in threading.enumerate() if thread.name == "status"]
+
+
+def test_a_watcher_of_the_stream_is_let_go_in_time_and_without_a_word_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    status = server()
+    status.start()
+    connection = http.client.HTTPConnection("127.0.0.1", status.port, timeout=5)
+    connection.request("GET", "/events")
+    response = connection.getresponse()
+    assert response.readline() == b"event: state\n"
+    started_at = time.monotonic()
+    status.stop()
+    assert time.monotonic() - started_at < 2
+    assert response.read().endswith(b"\n\n"), "the stream ends between two messages"
+    connection.close()
+    assert caplog.records == []
 
 
 def test_stop_may_be_called_twice_and_without_a_start() -> None:

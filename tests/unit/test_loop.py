@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import cast
 
-from tests.builders import TP, pipeline, signals
+from tests.builders import TP, pipeline, signals, tap
 from worker.core.records import TopicPartition
 from worker.kafka import Chunk
 from worker.loop import Edges, Inbox, Loop
@@ -16,7 +16,7 @@ def test_a_partition_that_fell_out_of_range_behind_its_last_records_is_asked_for
     asked: list[tuple[TopicPartition, int, int | None]] = []
     watchdog = Watchdog(300, lambda: 0.0, lambda _: None)
     core = pipeline()
-    reporter = Reporter(Metrics(), lambda: 0.0)
+    reporter = Reporter(Metrics(), tap(), lambda: 0.0)
     loop = Loop(core, Inbox(), reporter, watchdog, lambda: 0.0, revoke_seconds=1, shutdown_seconds=0)
 
     def poll(_records: int, _seconds: float) -> Chunk:

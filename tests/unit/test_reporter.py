@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from tests.builders import SCHEMA, TP, answer, batch, event, item, pipeline, record, tp
+from tests.builders import SCHEMA, TP, answer, batch, event, item, pipeline, record, tap, tp
 from worker.core.commands import Commit, LaneCommit
 from worker.core.outcomes import Answer, DeadLetter, HoldReason, Outcome, Reason, Stage
 from worker.core.pipeline import Pipeline
@@ -28,7 +28,8 @@ class Rig:
         self.now = 0.0
         self.lines = lines
         self.metrics = Metrics()
-        self.reporter = Reporter(self.metrics, lambda: self.now)
+        self.tap = tap()
+        self.reporter = Reporter(self.metrics, self.tap, lambda: self.now)
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(f"dreamdata_worker_{name}", labels)

@@ -13,7 +13,7 @@ import click
 import structlog
 
 from worker import __version__, logs
-from worker.assembly import close, edges_of, patience_seconds, pipeline_of, revoke_seconds
+from worker.assembly import close, edges_of, mapping_of, patience_seconds, pipeline_of, revoke_seconds
 from worker.core.pipeline import Pipeline
 from worker.core.reports import describe
 from worker.kafka import consumer_properties
@@ -23,6 +23,8 @@ from worker.reporter import Reporter
 from worker.settings import Settings, load
 from worker.settings.values import NOT_REQUIRED, LogLevel
 from worker.status import StatusServer
+from worker.tap.pictures import Pictures
+from worker.tap.recorder import Tap
 from worker.watchdog import Watchdog
 
 WATCHDOG_EXIT_CODE = 4
@@ -52,13 +54,16 @@ def run(config: Path | None) -> None:
     for warning in settings.warnings:
         log.warning("settings.doubted", detail=warning)
     metrics, clock = Metrics(), time.monotonic
-    reporter = Reporter(metrics, clock)
+    tap = Tap(mapping_of(settings), clock, time.time)
+    reporter = Reporter(metrics, tap, clock)
     status = StatusServer(
         settings.host,
         settings.port,
         alive=reporter.alive,
         reasons=reporter.reasons,
         metrics=metrics,
+        tap=tap,
+        pictures=Pictures(settings.consent_categories),
         console_token=settings.secret("console_token"),
     )
     status.start()

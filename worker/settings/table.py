@@ -194,7 +194,7 @@ class Settings(BaseSettings):
     watchdog_seconds: float = Field(
         300, ge=1, le=86_400, description="Without progress for this long the worker ends with exit code 4."
     )
-    host: str = Field("127.0.0.1", min_length=1, description="Where /healthz, /readyz and /metrics listen.")
+    host: str = Field("127.0.0.1", min_length=1, description="Where /healthz, /readyz, /metrics and /events listen.")
     port: int = Field(8082, ge=0, le=65_535, description="Its port; 0 takes any free one.")
     console_token: Secret | None = Field(
         None, description="Opens the pages other than /healthz, /readyz and /metrics from beyond this machine."
