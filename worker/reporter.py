@@ -168,7 +168,7 @@ class Reporter:
         line = "event.filtered" if outcome is Outcome.FILTERED else "event.dead_lettered"
         log.debug(
             line,
-            message_id=event.message_id if event else None,
+            message_id=event.message_id,
             outcome=outcome.value,
             reason=reason.value,
             topic=tp.topic,

@@ -139,6 +139,8 @@ class Tap:
                 self._add(watches, self._of_item(tp, decision, Seen.PENDING, None))
             return
         letter = decision if isinstance(decision, DeadLetter) else None
+        if letter is not None and event is None:
+            return  # it may be decided anew; the commit tells what becomes of it
         seen, reason = (Seen.DEAD_LETTERED, letter.reason) if letter else (Seen.FILTERED, decision)
         watches = self._who_wants(seen)
         if not watches:
