@@ -17,7 +17,8 @@ from worker.core.mapping import EventMapping
 from worker.core.pipeline import Pipeline
 from worker.kafka import Consumer, client_properties, consumer_properties
 from worker.loop import Answered, Edges, Inbox, Loop
-from worker.schemas import RegistryConfig, Schemas
+from worker.registry import RegistryConfig
+from worker.schemas import Schemas
 from worker.scout import Scout
 from worker.sender import Backoff, Sender
 from worker.settings import Settings

@@ -36,3 +36,11 @@ class TopicRefusedError(WorkerError):
 
 class NotPublishedError(WorkerError):
     """Stop, exit 1: Kafka did not take a test event, or did not say so in time."""
+
+
+class SchemaUnavailableError(WorkerError):
+    """Retry: nobody can tell for now whether there is such a schema. The message says what happened and what to set."""
+
+
+class NoSuchSchemaError(WorkerError):
+    """Reject, once it has been said twice: there is no such schema."""

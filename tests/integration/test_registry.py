@@ -23,7 +23,8 @@ from worker.core.decoding import (
     SchemaUnknown,
     framing,
 )
-from worker.schemas import RegistryConfig, Schemas
+from worker.registry import RegistryConfig
+from worker.schemas import Schemas
 
 GUID = UUID("89791762-2336-186f-9674-299b90a802e2")
 SCHEMA = json.dumps(schema_of(type="string"))

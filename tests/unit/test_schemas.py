@@ -6,8 +6,8 @@ import pytest
 from tests.builders_avro import SHIPPED_SCHEMA_FILE, encode, framing_of_shipped, schema_of, shipped_schema
 from worker.core.decoding import SchemaError, SchemaRef
 from worker.errors import SettingsError
+from worker.registry import RegistryConfig
 from worker.schema_directory import crc_64_avro, load_directory
-from worker.schemas import RegistryConfig
 
 
 def test_every_schema_of_the_directory_is_found_by_its_fingerprint(tmp_path: Path) -> None:
