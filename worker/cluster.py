@@ -22,12 +22,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
 
 from worker.core.records import TopicPartition
 from worker.errors import KafkaUnavailableError, SettingsError, TopicRefusedError
-
-# A dead letter is its record plus the worker's headers (4 KB) and the framing of a batch: never larger than this on
-# top.
-DEAD_LETTER_HEADROOM_BYTES = 64 * 1024
-DEFAULT_MAX_MESSAGE_BYTES = 1_048_588  # Kafka's own
-DEAD_LETTER_RETENTION_MS = 30 * 24 * 60 * 60 * 1000
+from worker.topics import dead_letter_config, dead_letter_doubts
 
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # untyped there
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # untyped there
@@ -125,36 +120,13 @@ class Cluster:
             return
         if source not in existing:
             raise TopicRefusedError(f"topic {name} cannot be made: its source {source} is gone")
-        largest = int(self._config(source).get("max.message.bytes", DEFAULT_MAX_MESSAGE_BYTES))
-        self._create(
-            NewTopic(
-                name,
-                num_partitions=existing[source],
-                config={
-                    "cleanup.policy": "delete",
-                    "retention.ms": str(DEAD_LETTER_RETENTION_MS),
-                    "max.message.bytes": str(largest + DEAD_LETTER_HEADROOM_BYTES),
-                },
-            )
-        )
+        config = dead_letter_config(self._config(source))
+        self._create(NewTopic(name, num_partitions=existing[source], config=config))
 
     def doubts(self, source: str, dead_letter_topic: str) -> list[str]:
         """What looks wrong about a dead-letter topic that somebody else made; nothing, without the right to look."""
-        config = self._config(dead_letter_topic)
-        largest = int(self._config(source).get("max.message.bytes", DEFAULT_MAX_MESSAGE_BYTES))
-        found: list[str] = []
-        if config and config.get("cleanup.policy") != "delete":
-            found.append(
-                f"topic {dead_letter_topic} has cleanup.policy={config.get('cleanup.policy')}: compaction removes dead "
-                "letters with the same key and refuses those without; set it to delete"
-            )
-        if config and int(config.get("max.message.bytes", 0)) < largest + DEAD_LETTER_HEADROOM_BYTES:
-            found.append(
-                f"topic {dead_letter_topic} takes records up to {config.get('max.message.bytes')} bytes, its source "
-                f"{largest}: a large dead letter would be refused; set max.message.bytes to at least "
-                f"{largest + DEAD_LETTER_HEADROOM_BYTES}"
-            )
-        return found
+        found = dead_letter_doubts(self._config(dead_letter_topic), self._config(source))
+        return [f"topic {dead_letter_topic} {doubt.what}; {doubt.remedy}" for doubt in found]
 
     def _config(self, topic: str) -> dict[str, str]:
         """The topic's settings; empty without the right to read them, so that defaults apply."""

@@ -1,7 +1,18 @@
-"""The names of topics: the worker's own, and which of the cluster's are to be read. No client, no look-ups."""
+"""Topics: what the worker's own are called and how they have to be, and which of the cluster's are to be read. No
+client, no look-ups.
+"""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+# A dead letter is its record plus the worker's headers (4 KB) and the framing of a batch: never larger than this on
+# top.
+DEAD_LETTER_HEADROOM_BYTES = 64 * 1024
+DEFAULT_MAX_MESSAGE_BYTES = 1_048_588  # Kafka's own
+DEAD_LETTER_RETENTION_MS = 30 * 24 * 60 * 60 * 1000
+
+Config = Mapping[str, str]
 
 
 class TopicNames:
@@ -49,3 +60,48 @@ class TopicNames:
 def _matcher(template: str) -> re.Pattern[str]:
     parts = re.split(r"(\{topic\}|\{group\})", template)
     return re.compile("".join(".+" if part in ("{topic}", "{group}") else re.escape(part) for part in parts))
+
+
+class Doubt(NamedTuple):
+    """What is wrong with a topic, as it goes on after its name, and what to do."""
+
+    what: str
+    remedy: str
+
+
+def dead_letter_config(source: Config) -> dict[str, str]:
+    """How a dead-letter topic is made, given its source's settings as far as they may be read."""
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": str(DEAD_LETTER_RETENTION_MS),
+        "max.message.bytes": str(_largest(source) + DEAD_LETTER_HEADROOM_BYTES),
+    }
+
+
+def dead_letter_doubts(config: Config, source: Config) -> list[Doubt]:
+    """What looks wrong about a dead-letter topic that somebody else made; nothing where its settings are not known."""
+    found: list[Doubt] = []
+    if not config:
+        return found
+    policy, largest = config.get("cleanup.policy"), _largest(source)
+    if policy != "delete":
+        found.append(
+            Doubt(
+                f"has cleanup.policy={policy}: compaction removes dead letters with the same key and refuses those "
+                "without",
+                "set it to delete",
+            )
+        )
+    if int(config.get("max.message.bytes", 0)) < largest + DEAD_LETTER_HEADROOM_BYTES:
+        found.append(
+            Doubt(
+                f"takes records up to {config.get('max.message.bytes')} bytes, its source {largest}: a large dead "
+                "letter would be refused",
+                f"set max.message.bytes to at least {largest + DEAD_LETTER_HEADROOM_BYTES}",
+            )
+        )
+    return found
+
+
+def _largest(config: Config) -> int:
+    return int(config.get("max.message.bytes", DEFAULT_MAX_MESSAGE_BYTES))

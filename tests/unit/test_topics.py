@@ -1,6 +1,6 @@
 import pytest
 
-from worker.topics import TopicNames
+from worker.topics import DEFAULT_MAX_MESSAGE_BYTES, TopicNames, dead_letter_config, dead_letter_doubts
 
 GROUP = "dreamdata-worker"
 
@@ -95,3 +95,34 @@ def test_one_name_without_a_caret_is_no_pattern() -> None:
 @pytest.mark.parametrize(("wanted", "pattern"), [(("^a",), True), (("a",), False), (("^a", "b"), False)])
 def test_a_pattern_is_one_name_that_begins_with_a_caret(wanted: tuple[str, ...], pattern: bool) -> None:  # noqa: FBT001 - a column of the table
     assert names(*wanted).is_pattern is pattern
+
+
+def test_a_dead_letter_topic_takes_its_sources_largest_record_with_the_headers_on_top() -> None:
+    assert dead_letter_config({"max.message.bytes": "2000000"}) == {
+        "cleanup.policy": "delete",
+        "retention.ms": "2592000000",
+        "max.message.bytes": "2065536",
+    }
+
+
+def test_what_is_made_for_a_source_leaves_no_doubt() -> None:
+    source = {"max.message.bytes": "2000000"}
+    assert dead_letter_doubts(dead_letter_config(source), source) == []
+    assert dead_letter_doubts(dead_letter_config({}), {}) == []
+
+
+def test_a_topic_whose_settings_may_not_be_read_is_not_doubted() -> None:
+    assert dead_letter_doubts({}, {"max.message.bytes": "2000000"}) == []
+
+
+@pytest.mark.parametrize("policy", ["compact", "compact,delete"])
+def test_a_compacted_dead_letter_topic_is_doubted(policy: str) -> None:
+    [doubt] = dead_letter_doubts({**dead_letter_config({}), "cleanup.policy": policy}, {})
+    assert policy in doubt.what
+    assert doubt.remedy == "set it to delete"
+
+
+@pytest.mark.parametrize(("bytes_more", "doubts"), [(65_535, 1), (65_536, 0)], ids=["a byte too small", "just enough"])
+def test_a_dead_letter_topic_without_room_for_the_headers_is_doubted(bytes_more: int, doubts: int) -> None:
+    config = {**dead_letter_config({}), "max.message.bytes": str(DEFAULT_MAX_MESSAGE_BYTES + bytes_more)}
+    assert len(dead_letter_doubts(config, {})) == doubts
