@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from tests.builders_avro import SHIPPED_SCHEMA_FILE, encode, framing_of_shipped, schema_of, shipped_schema
-from worker.core.decoding import SchemaError, SchemaRef
+from worker.core.decoding import SchemaError, SchemaKnown, SchemaRef
 from worker.errors import SettingsError
 from worker.registry import RegistryConfig
-from worker.schema_directory import crc_64_avro, load_directory
+from worker.schema_directory import crc_64_avro, load_directory, schema_files
 
 
 def test_every_schema_of_the_directory_is_found_by_its_fingerprint(tmp_path: Path) -> None:
@@ -45,6 +45,15 @@ def test_all_broken_files_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         load_directory(tmp_path)
     assert len(caught.value.problems) == 2
+
+
+def test_a_broken_file_keeps_no_other_from_being_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "a.avsc").write_text("{")
+    (tmp_path / "b.avsc").write_text(json.dumps(shipped_schema()))
+    broken, whole = schema_files(tmp_path)
+    assert isinstance(broken.content, str)
+    assert isinstance(whole.content, SchemaKnown)
+    assert (whole.path.name, whole.content.ref) == ("b.avsc", framing_of_shipped())
 
 
 def test_a_directory_that_is_not_there_is_a_wrong_setting(tmp_path: Path) -> None:

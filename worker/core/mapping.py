@@ -3,6 +3,7 @@ nothing else of an event.
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from worker.core.outcomes import Reason
 
@@ -32,6 +33,16 @@ REMEMBERED_NAMES = 10_000
 Target = str | Reason
 
 
+class Entry(NamedTuple):
+    """A line of the table: Signal's name as somebody wrote it, what it is called at Dreamdata ("": switched off), and
+    whether the configuration says so or the variant.
+    """
+
+    name: str
+    target: str
+    configured: bool
+
+
 class EventMapping:
     """The variant's table with the configuration's entries on top.
 
@@ -42,23 +53,28 @@ class EventMapping:
     def __init__(
         self, variant: str, events: Mapping[str, str | bool] | None = None, *, forward_unmapped: bool = False
     ) -> None:
-        entries = [({_folded(name), _folded(target)}, target) for name, target in VARIANTS[variant].items()]
+        entries = [
+            ({_folded(name), _folded(target)}, Entry(name, target, configured=False))
+            for name, target in VARIANTS[variant].items()
+        ]
         self.page: Reason | None = None
         for name, configured in (events or {}).items():
             key = _folded(name)
             if key == PAGE:
                 self.page = Reason.SWITCHED_OFF if configured is False else None
                 continue
-            names = {key} | next((names for names, _ in entries if key in names), set())
-            entries = [(taken, target) for taken, target in entries if not taken & names]
-            entries.append((names, configured if isinstance(configured, str) else ""))
+            known, written = next(((names, entry.name) for names, entry in entries if key in names), (set(), name))
+            names = {key} | known
+            entries = [(taken, entry) for taken, entry in entries if not taken & names]
+            entries.append((names, Entry(written, configured if isinstance(configured, str) else "", configured=True)))
         self._targets: dict[str, Target] = {}
-        for names, target in entries:
-            for name in names | ({_folded(target)} if target else set()):
-                self._targets[name] = target or Reason.SWITCHED_OFF
+        for names, entry in entries:
+            for name in names | ({_folded(entry.target)} if entry.target else set()):
+                self._targets[name] = entry.target or Reason.SWITCHED_OFF
         self._forward_unmapped = forward_unmapped
         self._known: dict[str, Target] = {}
-        self.targets = frozenset(target for _, target in entries if target)
+        self.entries = tuple(entry for _, entry in entries)
+        self.targets = frozenset(entry.target for entry in self.entries if entry.target)
 
     def track(self, name: str) -> Target:
         """The Dreamdata name of a track event, or `unmapped` or `switched-off`. Empty where a forwarded name has no

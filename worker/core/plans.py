@@ -36,6 +36,7 @@ from worker.core.schema_facts import (
     branches,
     compared,
     is_record,
+    tells_instant,
     units_per_millisecond,
     without_timestamp_type,
 )
@@ -79,7 +80,8 @@ class Plan:
     """Reads the records of one writer schema. Make it with `plan()`, or with `refusal()` where no record can be read.
 
     `fields_found` and `fields_missing` name what the schema can tell of an event, as `context.page.url`; of a map only
-    the map itself is named, because its content shows in the records alone.
+    the map itself is named, because its content shows in the records alone. `tells_instant` is False where no value of
+    `timestamp` can say what instant it means; `refused` says why no record at all can be read.
     """
 
     _datum: Reader
@@ -91,6 +93,8 @@ class Plan:
     _traits: Cleanup = _as_it_is
     fields_found: tuple[str, ...] = ()
     fields_missing: tuple[str, ...] = ()
+    tells_instant: bool = True
+    refused: str = ""
 
     def read(self, value: bytes, start: int) -> Event:
         """The event whose body begins at `start` and ends with `value`. Any bytes raise DecodeError or nothing."""
@@ -165,6 +169,7 @@ def _plan(schema: object, parsed: Any, names: Mapping[str, Any], reader: Reader)
         _traits_cleanup(traits, names),
         tuple(found),
         tuple(missing),
+        tells_instant(schema),
     )
 
 
@@ -187,7 +192,7 @@ def refusal(detail: str) -> Plan:
     def refuse(_value: bytes, _start: int) -> Datum:
         raise DecodeError(detail)
 
-    return Plan(refuse)
+    return Plan(refuse, refused=detail)
 
 
 def json_plan() -> Plan:

@@ -13,6 +13,7 @@ Names = Mapping[str, Any]
 Wanted = tuple[tuple[str, "Wanted"], ...]
 
 _PER_MILLISECOND = {"timestamp-millis": 1, "timestamp-micros": 1_000, "timestamp-nanos": 1_000_000}
+_NUMBERS = ("int", "long", "float", "double")
 
 
 class Survey:
@@ -97,6 +98,14 @@ def units_per_millisecond(schema: object) -> int:
             case {"type": "long", "logicalType": str(logical_type)}:
                 return _PER_MILLISECOND.get(logical_type, 0)
     return 0
+
+
+def tells_instant(schema: object) -> bool:
+    """Whether a value of the field `timestamp` can say what instant it means; False where it is but a bare number."""
+    if units_per_millisecond(schema):
+        return True
+    kinds = [branch.get("type") if isinstance(branch, dict) else branch for branch in _timestamp_branches(schema)]
+    return any(kind not in ("null", *_NUMBERS) for kind in kinds) or not kinds
 
 
 def without_timestamp_type(schema: object) -> object:

@@ -1,6 +1,6 @@
 import pytest
 
-from worker.core.mapping import EventMapping, snake_case
+from worker.core.mapping import Entry, EventMapping, snake_case
 from worker.core.outcomes import Reason
 
 B2B_SAAS = {
@@ -91,3 +91,18 @@ def test_pages_can_be_switched_off() -> None:
 )
 def test_snake_case_splits_at_case_and_at_everything_but_letters_and_digits(name: str, expected: str) -> None:
     assert snake_case(name) == expected
+
+
+def test_the_table_of_a_variant_is_its_own() -> None:
+    assert EventMapping("default").entries == tuple(Entry(*pair, configured=False) for pair in DEFAULT.items())
+
+
+def test_the_table_shows_what_was_added_renamed_and_switched_off_under_signals_name() -> None:
+    mapping = EventMapping("default", {"Demo Booked": "demo_booked", "sign_up": "registered", "lead-generated": False})
+
+    assert mapping.entries == (
+        Entry("Order Completed", "order_completed", configured=False),
+        Entry("Demo Booked", "demo_booked", configured=True),
+        Entry("Signed Up", "registered", configured=True),
+        Entry("Lead Generated", "", configured=True),
+    )

@@ -207,3 +207,27 @@ def test_a_plan_says_what_its_schema_can_tell() -> None:
 
 def test_the_shipped_schema_misses_nothing() -> None:
     assert plan(shipped_schema()).fields_missing == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "tells"),
+    [
+        pytest.param({"type": "long", "logicalType": "timestamp-millis"}, True, id="milliseconds"),
+        pytest.param(["null", {"type": "long", "logicalType": "timestamp-micros"}], True, id="microseconds or null"),
+        pytest.param("string", True, id="text"),
+        pytest.param(["null", {"type": "string"}], True, id="text or null"),
+        pytest.param("long", False, id="plain long"),
+        pytest.param(["null", "double"], False, id="number or null"),
+        pytest.param({"type": "long", "logicalType": "local-timestamp-millis"}, False, id="local time"),
+        pytest.param(["long", "string"], True, id="number or text"),
+        pytest.param("null", False, id="always null"),
+    ],
+)
+def test_a_plan_knows_whether_a_timestamp_can_say_what_instant_it_means(kind: Any, tells: bool) -> None:  # noqa: FBT001 - a column of the table
+    assert plan(schema_of(timestamp=kind)).tells_instant is tells
+
+
+def test_a_plan_that_refuses_every_record_says_why_without_any() -> None:
+    assert plan("string").refused == "the writer schema's top level is not a record"
+    assert refusal("id:7 is a schema of type JSON, not AVRO").refused == "id:7 is a schema of type JSON, not AVRO"
+    assert plan(shipped_schema()).refused == ""
