@@ -309,6 +309,19 @@ def test_what_it_reads_is_judged_and_spelling_with_it() -> None:
     assert [problem.split()[0] for problem in raised.value.problems] == ["CONSOLE_TOKNE", "PORT"]
 
 
+def test_a_command_that_sends_nothing_needs_no_key_file_either(tmp_path: Path) -> None:
+    env = {"CONSENT_CATEGORIES": "not-required", "DREAMDATA_API_KEY_FILE": str(tmp_path / "missing")}
+    assert load(env, api_key_required=False).dreamdata_api_key_file == tmp_path / "missing"
+    with pytest.raises(SettingsError, match="missing"):
+        load(env)
+
+
+def test_the_files_of_other_secrets_are_read_by_every_command(tmp_path: Path) -> None:
+    env = {"CONSENT_CATEGORIES": "not-required", "CONSOLE_TOKEN_FILE": str(tmp_path / "missing")}
+    with pytest.raises(SettingsError, match="CONSOLE_TOKEN_FILE"):
+        load(env, api_key_required=False)
+
+
 def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"speed .* no setting has this name"):
         loaded_with(tmp_path, "speed = 9")

@@ -18,7 +18,18 @@ from worker.settings.table import Settings
 from worker.settings.values import is_loopback
 from worker.settings.words import allowed, written
 
-__all__ = ["CONNECT_TIMEOUT_SECONDS", "Settings", "is_loopback", "load", "load_only"]
+__all__ = [
+    "API_KEY_MISSING",
+    "API_KEY_PLACE",
+    "CONNECT_TIMEOUT_SECONDS",
+    "Settings",
+    "is_loopback",
+    "load",
+    "load_only",
+]
+
+API_KEY_MISSING = "DREAMDATA_API_KEY is not set, nor DREAMDATA_API_KEY_FILE"
+API_KEY_PLACE = "it is found in Dreamdata under Data Platform > Sources > Server Side Analytics APIs"
 
 # their values may hold a password whatever their name says, so no message repeats them
 _UNQUOTED = frozenset((*SECRETS, "kafka_client", "dreamdata_url", "schema_registry_url"))
@@ -43,9 +54,11 @@ class _Source(PydanticBaseSettingsSource):
 def load(env: Mapping[str, str], config_file: Path | None = None, *, api_key_required: bool = True) -> Settings:
     """The settings that the environment and the file (or the one `WORKER_CONFIG` names) make together.
 
-    Raises `SettingsError` with every problem. `api_key_required` is False for commands that send nothing.
+    Raises `SettingsError` with every problem. `api_key_required` is False for commands that send nothing: the key's
+    file is not read then, and need not even be there.
     """
-    gathered = gather(Settings.model_fields, env, config_file)
+    secrets = [name for name in SECRETS if api_key_required or name != "dreamdata_api_key"]
+    gathered = gather(Settings.model_fields, env, config_file, secrets)
     problems = list(gathered.problems)
     settings, wrong = _validated(gathered.values)
     problems += wrong.values()
@@ -54,10 +67,7 @@ def load(env: Mapping[str, str], config_file: Path | None = None, *, api_key_req
         if failed.isdisjoint(check.reads):
             problems += check.find(settings)
     if api_key_required and settings.dreamdata_api_key is None and "dreamdata_api_key" not in failed:
-        problems.append(
-            "DREAMDATA_API_KEY is not set, nor DREAMDATA_API_KEY_FILE; it is found in Dreamdata under "
-            "Data Platform > Sources > Server Side Analytics APIs."
-        )
+        problems.append(f"{API_KEY_MISSING}; {API_KEY_PLACE}.")
     if problems:
         raise SettingsError(problems)
     return settings
