@@ -21,7 +21,7 @@ from worker.core.commands import Commit
 from worker.core.outcomes import DeadLetter, HoldReason
 from worker.core.records import TopicPartition
 from worker.dead_letters import headers_of
-from worker.errors import KafkaUnavailableError, SettingsError, TopicRefusedError
+from worker.errors import KafkaUnavailableError, RightMissingError, SettingsError, TopicRefusedError
 from worker.topics import TopicNames
 
 TRANSACTION_TIMEOUT_MS = 5_000
@@ -169,21 +169,7 @@ class Committer:
         return self._producer
 
     def _new_producer(self) -> Producer:
-        """Talks to nobody yet."""
-        shared = {name: value for name, value in self._properties.items() if name not in _TIMEOUTS}
-        return Producer(
-            {
-                # back to back, the coordinator answers CONCURRENT_TRANSACTIONS and the producer waits this long
-                "retry.backoff.ms": 5,
-                "linger.ms": 0,
-                # the broker and the topic decide what is too large, not the client
-                "message.max.bytes": 1_000_000_000,
-                **shared,
-                "transactional.id": f"{self._group}-{uuid4()}",
-                "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
-            },
-            logger=getLogger("librdkafka"),
-        )
+        return _producer(self._properties, f"{self._group}-{uuid4()}")
 
     def _produce(self, producer: Producer, tp: TopicPartition, letter: DeadLetter) -> None:
         topic = self._names.dead_letter(tp.topic)
@@ -228,6 +214,41 @@ class Committer:
 
     def _drop(self) -> None:
         self._producer, self._registered = None, False
+
+
+def try_transactional_id(properties: Mapping[str, Any], group: str, timeout_seconds: float) -> None:
+    """Registers a transactional id of the group's, as a worker does before its first commit, and writes nothing.
+
+    Always the same id, so that the coordinator has one to remember however often somebody tries. Raises
+    RightMissingError, KafkaUnavailableError, or SettingsError where the client takes the properties for wrong.
+    """
+    try:
+        producer = _producer(properties, f"{group}-check")
+    except KafkaException as error:
+        raise SettingsError([f"KAFKA_CLIENT: {error.args[0].str()}"]) from error
+    try:
+        producer.init_transactions(timeout_seconds)
+    except KafkaException as error:
+        kind = RightMissingError if error.args[0].code() in _NOT_ALLOWED else KafkaUnavailableError
+        raise kind(error.args[0].str()) from error
+
+
+def _producer(properties: Mapping[str, Any], transactional_id: str) -> Producer:
+    """Talks to nobody yet."""
+    shared = {name: value for name, value in properties.items() if name not in _TIMEOUTS}
+    return Producer(
+        {
+            # back to back, the coordinator answers CONCURRENT_TRANSACTIONS and the producer waits this long
+            "retry.backoff.ms": 5,
+            "linger.ms": 0,
+            # the broker and the topic decide what is too large, not the client
+            "message.max.bytes": 1_000_000_000,
+            **shared,
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+        },
+        logger=getLogger("librdkafka"),
+    )
 
 
 def _refused_for(error: KafkaError) -> _RefusedError:

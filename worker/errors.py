@@ -38,6 +38,10 @@ class NotPublishedError(WorkerError):
     """Stop, exit 1: Kafka did not take a test event, or did not say so in time."""
 
 
+class RightMissingError(WorkerError):
+    """Retry, held: Kafka does not allow it; somebody has to grant a right."""
+
+
 class SchemaUnavailableError(WorkerError):
     """Retry: nobody can tell for now whether there is such a schema. The message says what happened and what to set."""
 

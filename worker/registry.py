@@ -39,6 +39,16 @@ class RegistryConfig:
     timeout_seconds: float = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The latest version of a schema under its name."""
+
+    name: str
+    version: int
+    ref: SchemaRef
+    plan: Plan
+
+
 class Registry:
     """confluent-kafka's client, and what its answers mean."""
 
@@ -65,10 +75,29 @@ class Registry:
     def find(self, ref: SchemaRef) -> Plan:
         # the client caches whatever came with a 200: the page of a broken proxy would be kept for good
         self._client.clear_caches()  # type: ignore[no-untyped-call]  # untyped there
-        registered = self._asked(partial(self._get, ref))
+        return self._plan(self._asked(partial(self._get, ref)), str(ref))
+
+    def subjects(self) -> list[str]:
+        """The names of all subjects that may be seen."""
+        names: object = self._asked(self._client.get_subjects)
+        if not isinstance(names, list):
+            raise SchemaUnavailableError(
+                f"the schema registry at {self._url} answered with no list of subjects: is SCHEMA_REGISTRY_URL "
+                "Confluent's API?"
+            )
+        return [str(name) for name in names]
+
+    def latest(self, name: str) -> Subject:
+        found = self._asked(partial(self._client.get_latest_version, name))
+        if not isinstance(found.schema_id, int) or not isinstance(found.version, int):
+            raise SchemaUnavailableError(f"the schema registry at {self._url} gives {name} no id")
+        ref = SchemaRef.of_id(found.schema_id)
+        return Subject(name, found.version, ref, self._plan(found.schema, str(ref)))
+
+    def _plan(self, registered: Schema, called: str) -> Plan:
         schema_type = registered.schema_type or "AVRO"
         if schema_type != "AVRO":
-            return refusal(f"{ref} is a schema of type {schema_type}, not AVRO")
+            return refusal(f"{called} is a schema of type {schema_type}, not AVRO")
         names: dict[str, Any] = {}
         self._gather(registered, names, set())
         try:

@@ -19,6 +19,7 @@ class Place(NamedTuple):
 
 COMMANDS: Mapping[str, Place] = {
     "run": Place("worker.cli.run", "run", "Deliver events from Kafka to Dreamdata. The main job."),
+    "check": Place("worker.cli.check", "check", "Look at settings, Kafka, registry and schemas. Sends nothing."),
     "emit": Place("worker.cli.emit", "emit", "Publish a test event, to see it on its way."),
     "render": Place("worker.cli.render", "render", "Show what would be sent for a range or a file. Sends nothing."),
     "tap": Place("worker.cli.tap", "tap", "Watch what becomes of events in a running worker, live."),

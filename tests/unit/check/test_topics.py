@@ -1,0 +1,178 @@
+from collections.abc import Iterable, Mapping
+
+import pytest
+
+from worker.check.results import Result, Verdict
+from worker.check.topics import TopicsSeen, described, duration, judge_own, judge_sources, missing_own
+from worker.inspector import TopicSeen
+from worker.topics import TopicNames, dead_letter_config
+
+SOURCE, OWN = "delivery-a", "delivery-a.dead-letters"
+WEEK_MS = 7 * 24 * 3600 * 1000
+CONFIG = {"cleanup.policy": "delete", "retention.ms": str(WEEK_MS), "max.message.bytes": "1048588"}
+
+
+def names(wanted: str = SOURCE) -> TopicNames:
+    return TopicNames([wanted], "g", dead_letter="{topic}.dead-letters", identity="{group}.{topic}.identity")
+
+
+def cluster(
+    *topics: str,
+    configs: Mapping[str, Mapping[str, str]] | None = None,
+    rights: Mapping[str, Iterable[str]] | None = None,
+    leaderless: int = 0,
+) -> TopicsSeen:
+    """Topics of four partitions; without `configs` none may be read, without `rights` the broker does not say."""
+    return TopicsSeen(
+        {topic: TopicSeen(4, 3, leaderless) for topic in topics},
+        configs or {},
+        {topic: frozenset(operations) for topic, operations in (rights or {}).items()},
+    )
+
+
+def verdicts(results: Iterable[Result]) -> list[Verdict]:
+    return [result.verdict for result in results]
+
+
+def test_a_topic_that_is_well_is_described() -> None:
+    [result] = judge_sources(names(), cluster(SOURCE, configs={SOURCE: CONFIG}), None)
+    assert result.verdict is Verdict.OK
+    assert result.what == "delivery-a: 4 partitions, replication 3, keeps 7 days, records up to 1,048,588 bytes"
+
+
+def test_a_missing_topic_is_a_finding_that_names_the_nearest() -> None:
+    [result] = judge_sources(names("delivery-aa"), cluster(SOURCE, "orders"), None)
+    assert result.verdict is Verdict.FINDING
+    assert "delivery-aa does not exist" in result.what
+    assert "did you mean delivery-a?" in result.remedy
+
+
+def test_a_pattern_that_matches_nothing_is_a_finding() -> None:
+    [result] = judge_sources(names("^delivery-x"), cluster(SOURCE, OWN), None)
+    assert result.verdict is Verdict.FINDING
+    assert "^delivery-x matches none of the 2 topics" in result.what
+
+
+def test_a_pattern_does_not_match_own_topics() -> None:
+    results = judge_sources(names("^delivery-"), cluster(SOURCE, OWN), None)
+    assert [result.what.partition(":")[0] for result in results] == [SOURCE]
+
+
+@pytest.mark.parametrize(
+    ("rights", "expected"),
+    [
+        pytest.param(None, Verdict.OK, id="the broker does not say"),
+        pytest.param({SOURCE: ["READ", "DESCRIBE"]}, Verdict.OK, id="granted"),
+        pytest.param({SOURCE: ["DESCRIBE"]}, Verdict.FINDING, id="only DESCRIBE"),
+    ],
+)
+def test_a_topic_that_may_not_be_read_is_a_finding(
+    rights: Mapping[str, Iterable[str]] | None, expected: Verdict
+) -> None:
+    assert verdicts(judge_sources(names(), cluster(SOURCE, rights=rights), None)) == [expected]
+
+
+def test_partitions_without_a_leader_are_a_finding() -> None:
+    [result] = judge_sources(names(), cluster(SOURCE, leaderless=2), None)
+    assert result.verdict is Verdict.FINDING
+    assert "2 of 4 partitions have no leader" in result.what
+
+
+@pytest.mark.parametrize("policy", ["compact", "compact,delete"])
+def test_a_compacted_source_is_a_finding_because_events_vanish(policy: str) -> None:
+    config = {SOURCE: {**CONFIG, "cleanup.policy": policy}}
+    [result] = judge_sources(names(), cluster(SOURCE, configs=config), None)
+    assert result.verdict is Verdict.FINDING
+    assert policy in result.what
+
+
+@pytest.mark.parametrize(
+    ("retention_ms", "give_up_after_seconds", "expected"),
+    [
+        pytest.param(3_599_999, 3_600, Verdict.FINDING, id="a moment too short"),
+        pytest.param(3_600_000, 3_600, Verdict.OK, id="just as long"),
+        pytest.param(-1, 3_600, Verdict.OK, id="for ever"),
+        pytest.param(1_000, None, Verdict.OK, id="never given up"),
+    ],
+)
+def test_retention_shorter_than_giving_up_takes_is_a_finding(
+    retention_ms: int, give_up_after_seconds: float | None, expected: Verdict
+) -> None:
+    config = {SOURCE: {**CONFIG, "retention.ms": str(retention_ms)}}
+    results = judge_sources(names(), cluster(SOURCE, configs=config), give_up_after_seconds)
+    assert verdicts(results) == [expected]
+
+
+def test_all_that_is_wrong_with_a_topic_is_said() -> None:
+    seen = cluster(
+        SOURCE, configs={SOURCE: {"cleanup.policy": "compact", "retention.ms": "1"}}, rights={SOURCE: []}, leaderless=1
+    )
+    assert len(judge_sources(names(), seen, 60)) == 4
+
+
+def test_a_missing_own_topic_that_may_be_made_is_well() -> None:
+    seen = cluster(SOURCE)
+    assert missing_own(names(), seen) == {OWN: SOURCE}
+    [result] = judge_own(names(), seen, {})
+    assert result.verdict is Verdict.OK
+    assert "may make it" in result.what
+
+
+def test_a_missing_own_topic_that_may_not_be_made_is_a_finding_that_says_how_to_make_it() -> None:
+    seen = cluster(SOURCE, configs={SOURCE: {**CONFIG, "max.message.bytes": "2000000"}})
+    [result] = judge_own(names(), seen, {OWN: "Authorization failed."})
+    assert result.verdict is Verdict.FINDING
+    assert "Authorization failed." in result.what
+    assert "4 partitions, cleanup.policy=delete, retention.ms=2592000000, max.message.bytes=2065536" in result.remedy
+
+
+def test_an_own_topic_of_a_source_that_is_not_there_is_not_looked_for() -> None:
+    assert missing_own(names(), cluster("orders")) == {}
+    assert judge_own(names(), cluster("orders"), {}) == []
+
+
+def test_an_own_topic_as_the_worker_makes_it_is_well() -> None:
+    seen = cluster(SOURCE, OWN, configs={SOURCE: CONFIG, OWN: dead_letter_config(CONFIG)}, rights={OWN: ["WRITE"]})
+    assert missing_own(names(), seen) == {}
+    [result] = judge_own(names(), seen, {})
+    assert result.verdict is Verdict.OK
+    assert "keeps 30 days" in result.what
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param({"cleanup.policy": "compact"}, id="compacted"),
+        pytest.param({"max.message.bytes": "1048588"}, id="as small as its source"),
+    ],
+)
+def test_an_own_topic_that_would_refuse_dead_letters_is_a_finding(wrong: Mapping[str, str]) -> None:
+    configs = {SOURCE: CONFIG, OWN: {**dead_letter_config(CONFIG), **wrong}}
+    [result] = judge_own(names(), cluster(SOURCE, OWN, configs=configs), {})
+    assert result.verdict is Verdict.FINDING
+    assert next(iter(wrong)) in result.remedy + result.what
+
+
+def test_an_own_topic_that_may_not_be_written_to_is_a_finding() -> None:
+    [result] = judge_own(names(), cluster(SOURCE, OWN, rights={OWN: ["READ", "DESCRIBE"]}), {})
+    assert result.verdict is Verdict.FINDING
+    assert "WRITE" in result.remedy
+
+
+def test_settings_that_may_not_be_read_are_not_made_up() -> None:
+    assert (
+        described(TopicSeen(1, 1), {}) == "1 partition, replication 1, its settings may not be read (DESCRIBE_CONFIGS)"
+    )
+
+
+def test_a_bound_in_bytes_is_named() -> None:
+    words = described(TopicSeen(1, 1), {**CONFIG, "retention.ms": "-1", "retention.bytes": "1073741824"})
+    assert "keeps records for ever, at most 1,073,741,824 bytes a partition" in words
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "words"),
+    [(WEEK_MS, "7 days"), (36 * 3_600_000, "36 hours"), (90 * 60_000, "90 minutes"), (1_500, "1.5 seconds")],
+)
+def test_durations_are_said_in_the_largest_unit_that_reads_well(milliseconds: int, words: str) -> None:
+    assert duration(milliseconds) == words
