@@ -132,6 +132,7 @@ class Span:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     changes: list[IdentityChange] = field(default_factory=list)
     extra_bytes: int = 0
+    traits_refused: int = 0
     outcomes: Counter[tuple[Outcome, Reason]] = field(default_factory=Counter)
     delivered: Counter[tuple[str, bool]] = field(default_factory=Counter)
     batch: Batch | None = None
@@ -221,6 +222,7 @@ class Span:
         front.filtered, back.filtered = _cut(self.filtered, border, itemgetter(0))
         front.dead_letters, back.dead_letters = _cut(self.dead_letters, border, _offset_of_letter)
         front.changes, back.changes = _cut(self.changes, border, attrgetter("offset"))
+        front.traits_refused = self.traits_refused
         for part in (front, back):
             part.extra_bytes = sum(letter.size for letter in part.dead_letters)
             part.extra_bytes += sum(change.size for change in part.changes)

@@ -40,16 +40,19 @@ class LaneCommit:
     """One lane's share of a Commit: everything below `next_offset` is settled.
 
     `spans` is how many spans from the front of the lane it covers, 0 where only the position has moved, past
-    transaction markers. `extra_bytes` is what its dead letters and identity changes weigh.
+    transaction markers. `extra_bytes` is what its dead letters and identity changes weigh. `topic_id` is the source
+    topic's, as it was when the lane was restored.
     """
 
     tp: TopicPartition
     epoch: int
     next_offset: int
+    topic_id: str = ""
     spans: int = 0
     dead_letters: tuple[DeadLetter, ...] = ()
     changes: tuple[IdentityChange, ...] = ()
     extra_bytes: int = 0
+    traits_refused: int = 0
     outcomes: Counter[tuple[Outcome, Reason]] = field(default_factory=Counter)
     delivered: Counter[tuple[str, bool]] = field(default_factory=Counter)
 

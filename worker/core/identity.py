@@ -5,7 +5,6 @@ before. Memory is one JSON text a visitor rather than objects, because there may
 what the identity log keeps.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -29,16 +28,30 @@ class State(msgspec.Struct, array_like=True):
 
 
 class IdentityChange(NamedTuple):
-    """A visitor's state after the record at `offset`; None where the visitor was forgotten."""
+    """A visitor's state after the record at `offset`; None where the visitor was forgotten.
+
+    `forgotten_until` is the source offset below which an operator had this visitor forgotten; 0 where nobody has.
+    """
 
     offset: int
     visitor: str
     state: bytes | None
+    forgotten_until: int = 0
 
     @property
     def size(self) -> int:
         """Bytes of key and value in the identity log."""
         return len(self.visitor) + len(self.state or b"")
+
+
+class Known(NamedTuple):
+    """What is known of one partition's visitors as of an offset: states, and up to where operators had them forgotten.
+
+    Whoever takes it owns both.
+    """
+
+    states: dict[str, bytes]
+    forgotten_until: dict[str, int]
 
 
 _encode = msgspec.json.Encoder().encode
@@ -52,12 +65,25 @@ def visitor_of(anonymous_id: str | None, user_id: str | None) -> str | None:
     return "u:" + user_id if user_id else None
 
 
-class Identities:
-    """The visitors of one partition. `changes` gathers what has changed until the lane takes it into a span."""
+def is_state(state: bytes) -> bool:
+    """Whether these bytes are a visitor's state, as `learn` writes it."""
+    try:
+        _decode(state)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
-    def __init__(self, ttl_ms: int, known: Mapping[str, bytes] | None = None) -> None:
+
+class Identities:
+    """The visitors of one partition. `changes` gathers what has changed until the lane takes it into a span.
+
+    `traits_refused` counts traits that were not learned because of their size, until the lane takes it as well.
+    """
+
+    def __init__(self, ttl_ms: int, known: Known | None = None) -> None:
         self._ttl_ms = ttl_ms
-        self._known: dict[str, bytes] = dict(known or {})
+        self._known, self._forgotten_until = known or Known({}, {})
+        self._by_hand: list[str] = []
         self.changes: list[IdentityChange] = []
         self.traits_refused = 0
 
@@ -68,7 +94,10 @@ class Identities:
         """Merges an `identify`: newer wins, null removes, another userId replaces everything known.
 
         No trait of the former user survives the latter: a shared browser must not leak A's email onto B's events.
+        An operator's word outlives what lay in the topic when it was given: nothing from before it is learned.
         """
+        if offset < self._forgotten_until.get(visitor, 0):
+            return
         before = self._known.get(visitor)
         state = _decode(before) if before else State(None, at_ms, {})
         if state.user_id and user_id and state.user_id != user_id:
@@ -84,7 +113,10 @@ class Identities:
             self.forget(visitor, offset=offset)
             return
         self._known[visitor] = after
-        self.changes.append(IdentityChange(offset, visitor, after))
+        self._change(offset, visitor, after)
+
+    def _change(self, offset: int, visitor: str, state: bytes | None) -> None:
+        self.changes.append(IdentityChange(offset, visitor, state, self._forgotten_until.get(visitor, 0)))
 
     def _add(self, state: State, name: str, value: object) -> bool:
         """Whether the trait is learned; one that would make the state too large is not, and what was known stays."""
@@ -97,7 +129,28 @@ class Identities:
 
     def forget(self, visitor: str, *, offset: int) -> None:
         if self._known.pop(visitor, None) is not None:
-            self.changes.append(IdentityChange(offset, visitor, None))
+            self._change(offset, visitor, None)
+
+    def forget_by_hand(self, visitor: str, *, until: int) -> None:
+        """An operator wants this visitor forgotten, with all that lies below the source offset `until`.
+
+        At once; the answer in the identity log goes with the next record's changes. Said again it changes nothing.
+        """
+        if until > self._forgotten_until.get(visitor, 0):
+            self._forgotten_until[visitor] = until
+            self._known.pop(visitor, None)
+            self._by_hand.append(visitor)
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.changes or self._by_hand)
+
+    def take_changes(self, offset: int) -> list[IdentityChange]:
+        """What has changed since it was taken last, in offset order, with the record at `offset`."""
+        for visitor in self._by_hand:
+            self._change(offset, visitor, self._known.get(visitor))
+        changes, self.changes, self._by_hand = self.changes, [], []
+        return changes
 
     def traits_for(self, visitor: str, user_id: str | None, *, at_ms: int, offset: int) -> Traits:
         """The traits that may ride on an event of this visitor and user at this time; empty where nothing is known, or

@@ -55,9 +55,9 @@ class CommitTrouble:
 class Lane:
     """One assigned partition.
 
-    `epoch` numbers the assignment. `backlog` are records not decided yet (their schema is on its way); `suspects` are
-    decided ones that wait for a record that decodes, once too many in a row did not. Both keep offset order: nothing
-    behind them enters a span before they do.
+    `epoch` numbers the assignment; `topic_id` is what Kafka calls the topic, as long as nobody makes it anew. `backlog`
+    are records not decided yet (their schema is on its way); `suspects` are decided ones that wait for a record that
+    decodes, once too many in a row did not. Both keep offset order: nothing behind them enters a span before they do.
     """
 
     tp: TopicPartition
@@ -65,6 +65,7 @@ class Lane:
     limits: Limits
     identities: Identities
     restored: bool = False
+    topic_id: str = ""
     position: int | None = None
     committed: int | None = None
     spans: deque[Span] = field(default_factory=deque)
@@ -95,9 +96,11 @@ class Lane:
             span.bury(decision)
         else:
             span.filter(record, decision)
-        if self.identities.changes:
-            span.learn(self.identities.changes)
-            self.identities.changes = []
+        if self.identities.changed:
+            span.learn(self.identities.take_changes(record.offset))
+        if self.identities.traits_refused:
+            span.traits_refused += self.identities.traits_refused
+            self.identities.traits_refused = 0
         if span.full:
             self._seal(span)
 
@@ -196,11 +199,13 @@ class Lane:
         return LaneCommit(
             tp=self.tp,
             epoch=self.epoch,
+            topic_id=self.topic_id,
             next_offset=next_offset,
             spans=len(settled),
             dead_letters=tuple(letter for span in settled for letter in span.dead_letters),
             changes=tuple(change for span in settled for change in span.changes),
             extra_bytes=sum(span.extra_bytes for span in settled),
+            traits_refused=sum(span.traits_refused for span in settled),
             outcomes=outcomes,
             delivered=delivered,
         )

@@ -13,7 +13,7 @@ from worker.core.commands import Command, Commit, Deliver, FetchSchema, Hold, La
 from worker.core.decisions import Decider
 from worker.core.decoding import Plan, SchemaRef
 from worker.core.gate import Gate
-from worker.core.identity import Identities
+from worker.core.identity import Identities, Known
 from worker.core.intake import Intake
 from worker.core.judging import Judge
 from worker.core.lanes import MAX_COMMIT_BYTES, Lane, Limits
@@ -52,10 +52,15 @@ class Pipeline:
             self.lanes[tp] = Lane(tp, epoch, self._limits, Identities(self._identity_ttl_ms))
 
     def restored(
-        self, tp: TopicPartition, start: int, committed: int | None, known: Mapping[str, bytes] | None = None
+        self,
+        tp: TopicPartition,
+        start: int,
+        committed: int | None,
+        known: Known | None = None,
+        topic_id: str = "",
     ) -> None:
         """Reading starts at `start`; `committed` is what the group has committed, None where nothing: then the start
-        itself is committed.
+        itself is committed. `known` are the visitors as of `start`, the pipeline's from now on.
 
         Otherwise a group that starts at the end of a quiet topic would start at a later end after a restart, past what
         came in between.
@@ -65,7 +70,14 @@ class Pipeline:
             lane.restored = True
             lane.position = start
             lane.committed = committed
+            lane.topic_id = topic_id
             lane.identities = Identities(self._identity_ttl_ms, known)
+
+    def forgotten(self, tp: TopicPartition, visitor: str, until: int) -> None:
+        """An operator has had a visitor forgotten, with all that this partition holds below the offset `until`."""
+        lane = self.lanes.get(tp)
+        if lane is not None and lane.restored:
+            lane.identities.forget_by_hand(visitor, until=until)
 
     def revoked(self, partitions: Iterable[TopicPartition]) -> None:
         """The lanes are given away, after their last commit or without one (lost). Late answers find no lane and change

@@ -2,7 +2,7 @@ import msgspec
 import pytest
 
 from tests.builders import TIME_MS, TTL_MS
-from worker.core.identity import MAX_STATE_BYTES, Identities, visitor_of
+from worker.core.identity import MAX_STATE_BYTES, Identities, IdentityChange, Known, visitor_of
 
 VISITOR = "a:df_8f2a1c9e"
 JANE = {"email": "jane.doe@acme.com", "name": "Jane Doe"}
@@ -82,7 +82,7 @@ def test_expiry_is_a_change_at_the_offset_of_the_event_that_showed_it() -> None:
     identities.changes.clear()
     traits(identities, at_ms=TIME_MS + TTL_MS + 1)
 
-    assert identities.changes == [(9, VISITOR, None)]
+    assert identities.changes == [IdentityChange(9, VISITOR, None)]
 
 
 def test_a_forgotten_visitor_is_a_change_without_a_state() -> None:
@@ -91,7 +91,7 @@ def test_a_forgotten_visitor_is_a_change_without_a_state() -> None:
     identities.forget(VISITOR, offset=5)
     identities.forget(VISITOR, offset=6)
 
-    assert identities.changes == [(5, VISITOR, None)]
+    assert identities.changes == [IdentityChange(5, VISITOR, None)]
     assert traits(identities) == {}
 
 
@@ -115,7 +115,7 @@ def test_no_state_is_larger_than_32_kb() -> None:
 def test_a_state_read_back_is_the_state_that_was_written() -> None:
     written = {change.visitor: change.state or b"" for change in jane().changes}
 
-    assert traits(Identities(TTL_MS, written)) == JANE
+    assert traits(Identities(TTL_MS, Known(written, {}))) == JANE
 
 
 def test_a_change_holds_the_whole_state_as_json() -> None:
@@ -144,3 +144,32 @@ def test_a_trait_too_large_to_learn_leaves_what_was_known_of_it() -> None:
 
     assert identities.traits_for("a:x", "user-1", at_ms=3, offset=3) == {"name": "Jane Doe"}
     assert identities.traits_refused == 1
+
+
+def test_what_an_operator_had_forgotten_is_gone_at_once_and_answered_with_the_next_record() -> None:
+    identities = jane()
+    identities.take_changes(1)
+    identities.forget_by_hand(VISITOR, until=8)
+    identities.forget_by_hand(VISITOR, until=8)
+
+    assert traits(identities) == {}
+    assert identities.take_changes(4) == [IdentityChange(4, VISITOR, None, 8)]
+    assert not identities.changed
+
+
+def test_an_identify_from_before_an_operator_s_word_is_not_learned() -> None:
+    identities = jane()
+    identities.forget_by_hand(VISITOR, until=8)
+    identities.learn(VISITOR, "user-123", dict(JANE), at_ms=TIME_MS, offset=7)
+    assert traits(identities) == {}
+
+    identities.learn(VISITOR, "user-123", dict(JANE), at_ms=TIME_MS, offset=8)
+    assert traits(identities) == JANE
+
+
+def test_an_operator_s_word_goes_along_with_every_later_change_of_its_visitor() -> None:
+    identities = Identities(TTL_MS, Known({}, {VISITOR: 8}))
+    identities.learn(VISITOR, "user-123", dict(JANE), at_ms=TIME_MS, offset=9)
+    identities.learn("a:other", "user-9", dict(JANE), at_ms=TIME_MS, offset=10)
+
+    assert [change.forgotten_until for change in identities.take_changes(10)] == [8, 0]

@@ -5,10 +5,12 @@ import pytest
 from tests.builders import TP, answer, identify, pipeline, record, signal, signals, tp, undecodable, without_consent
 from tests.simulator import Simulator, always, good, refusing
 from worker.core.commands import Commit, Deliver, Pause
+from worker.core.identity import Known
 from worker.core.lanes import Limits
 from worker.core.outcomes import HoldReason, Outcome, Reason
 from worker.core.reports import owes_progress, report
 
+JANE = b'["user-123",1780744274000,{"email":"jane.doe@acme.com"}]'
 SINGLES = Limits(batch_max_events=1, linger_seconds=0.0)
 
 
@@ -46,7 +48,7 @@ def test_a_group_without_a_commit_commits_where_it_starts() -> None:
 def test_known_traits_of_a_restore_ride_on_the_first_event() -> None:
     made = pipeline()
     made.assigned([TP])
-    made.restored(TP, 5, 5, {"a:df_8f2a1c9e": b'["user-123",1780744274000,{"email":"jane.doe@acme.com"}]'})
+    made.restored(TP, 5, 5, Known({"a:df_8f2a1c9e": JANE}, {}))
     made.received({TP: [signal(5)]}, {TP: 6}, 0.0)
 
     deliveries = [command for command in made.ticked(1.0) if isinstance(command, Deliver)]

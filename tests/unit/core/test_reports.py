@@ -6,6 +6,7 @@ from tests.builders import SCHEMA, TP, answer, dead_letter, item, pipeline, reco
 from worker.core.batching import Span, SpanState
 from worker.core.commands import Commit, Deliver, LaneCommit
 from worker.core.decoding import SchemaRef
+from worker.core.identity import Known
 from worker.core.lanes import Lane, Limits
 from worker.core.outcomes import HoldReason
 from worker.core.pipeline import Pipeline
@@ -153,7 +154,7 @@ def test_identities_of_all_lanes_are_counted() -> None:
     made = pipeline()
     for number, visitors in enumerate((2, 1)):
         made.assigned([tp(number)])
-        made.restored(tp(number), 0, 0, {f"a:{visitor}": b"[null,0,{}]" for visitor in range(visitors)})
+        made.restored(tp(number), 0, 0, Known({f"a:{visitor}": b"[null,0,{}]" for visitor in range(visitors)}, {}))
     assert report(made, 0.0).identities == 3
 
 
