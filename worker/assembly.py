@@ -15,8 +15,10 @@ from worker.core.decisions import Decider, Policy
 from worker.core.lanes import Limits
 from worker.core.mapping import EventMapping
 from worker.core.pipeline import Pipeline
+from worker.facts import Answered, Inbox
+from worker.identity_log import IdentityLog
 from worker.kafka import Consumer, client_properties, consumer_properties
-from worker.loop import Answered, Edges, Inbox, Loop
+from worker.loop import Edges, Loop
 from worker.registry import RegistryConfig
 from worker.schemas import Schemas
 from worker.scout import Scout
@@ -65,6 +67,7 @@ def edges_of(settings: Settings, loop: Loop, inbox: Inbox, clock: Clock) -> Edge
     """All edges of `run`, each reporting into `inbox`."""
     names, group = settings.topic_names(), settings.kafka_consumer_group
     cluster = Cluster(client_properties(settings))
+    ttl_ms = settings.identity_ttl_days * MS_PER_DAY
     return Edges(
         consumer=Consumer(consumer_properties(settings), loop),
         sender=Sender(
@@ -75,8 +78,11 @@ def edges_of(settings: Settings, loop: Loop, inbox: Inbox, clock: Clock) -> Edge
             rate_per_second=settings.rate_limit_per_second,
             backoff=Backoff(settings.retry_initial_seconds, settings.retry_max_seconds),
         ),
-        committer=Committer(client_properties(settings), names, group, cluster, inbox.put, _wall_ms),
+        committer=Committer(
+            client_properties(settings), names, group, cluster, inbox.put, _wall_ms, identity_ttl_ms=ttl_ms
+        ),
         schemas=Schemas(settings.schema_dir, registry_of(settings), inbox.put, clock),
+        identity_log=IdentityLog(client_properties(settings), names, group, cluster, ttl_ms, inbox.put, clock),
         scout=Scout(cluster, names, group, settings.kafka_auto_offset_reset, inbox.put, clock),
     )
 
@@ -87,6 +93,7 @@ def close(edges: Edges) -> None:
     edges.committer.close()
     edges.schemas.close()
     edges.scout.close()
+    edges.identity_log.close()
 
 
 def registry_of(settings: Settings) -> RegistryConfig | None:

@@ -5,16 +5,23 @@ Translates confluent_kafka's errors: KafkaUnavailableError (again later) or Topi
 something).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+)
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package does not mark what it exports again
     AdminClient,
     ConfigResource,
+    NewPartitions,
     NewTopic,
     OffsetSpec,
     ResourceType,
@@ -22,7 +29,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
 
 from worker.core.records import TopicPartition
 from worker.errors import KafkaUnavailableError, SettingsError, TopicRefusedError
-from worker.topics import dead_letter_config, dead_letter_doubts
+from worker.topics import dead_letter_config, dead_letter_doubts, identity_config, identity_doubts, identity_fault
 
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # untyped there
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # untyped there
@@ -89,14 +96,19 @@ class Cluster:
             raise KafkaUnavailableError(f"no offsets of group {group} could be had")
         return {tp: Offsets(committed[tp], earliest[tp], latest[tp]) for tp in found}
 
-    def _offsets(self, partitions: Iterable[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
+    def _offsets(
+        self,
+        partitions: Iterable[TopicPartition],
+        spec: OffsetSpec,
+        isolation_level: IsolationLevel = IsolationLevel.READ_COMMITTED,
+    ) -> dict[TopicPartition, int]:
         """Leaves out partitions without an answer; raises KafkaUnavailableError if that leaves none."""
         request = {KafkaPartition(*tp): spec for tp in partitions}
         if not request:
             return {}
         futures = _translated(
             lambda: self._admin.list_offsets(
-                request, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=self._timeout_seconds
+                request, isolation_level=isolation_level, request_timeout=self._timeout_seconds
             )
         )
         offsets: dict[TopicPartition, int] = {}
@@ -127,6 +139,54 @@ class Cluster:
         """What looks wrong about a dead-letter topic that somebody else made; nothing, without the right to look."""
         found = dead_letter_doubts(self._config(dead_letter_topic), self._config(source))
         return [f"topic {dead_letter_topic} {doubt.what}; {doubt.remedy}" for doubt in found]
+
+    def make_identity_topic(self, source: str, name: str, ttl_ms: int) -> list[str]:
+        """Makes the topic where it is missing, with as many partitions as its source, or gives it those it lacks.
+
+        Returns what is to be known about it, one sentence each. Raises TopicRefusedError, also where it cannot be an
+        identity log, or KafkaUnavailableError.
+        """
+        existing = self.partitions()
+        if source not in existing:
+            raise TopicRefusedError(f"topic {name} cannot be made: its source {source} is gone")
+        partitions = existing[source]
+        if name not in existing:
+            self._create(NewTopic(name, num_partitions=partitions, config=identity_config(ttl_ms)))
+            return []
+        config = self._config(name)
+        if fault := identity_fault(config):
+            raise TopicRefusedError(f"topic {name} {fault.what}; {fault.remedy}")
+        said = [f"topic {name} {doubt.what}; {doubt.remedy}" for doubt in identity_doubts(config, ttl_ms)]
+        if existing[name] < partitions:
+            self._grow(name, partitions)
+            said.append(
+                f"topic {name} had {existing[name]} partitions and {source} has {partitions}: it has as many now. "
+                "Visitors whose events go to another partition than before are unknown there until they identify again"
+            )
+        return said
+
+    def _grow(self, topic: str, partitions: int) -> None:
+        futures = _translated(lambda: self._admin.create_partitions([NewPartitions(topic, partitions)]))
+        try:
+            futures[topic].result(self._timeout_seconds)
+        except KafkaException as error:
+            raise TopicRefusedError(
+                f"topic {topic} has too few partitions and cannot be given more: {error.args[0].str()}. Give the "
+                f"worker the right to alter it (ALTER on the topic), or give it {partitions} partitions yourself"
+            ) from error
+        except TimeoutError as error:
+            raise KafkaUnavailableError(f"topic {topic} was not given more partitions in time") from error
+
+    def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+        """What Kafka calls each topic, as long as it is not deleted and made anew; empty for one it does not tell."""
+        futures = _translated(
+            lambda: self._admin.describe_topics(TopicCollection(list(topics)), request_timeout=self._timeout_seconds)
+        )
+        return {topic: str(self._result(future).topic_id) for topic, future in futures.items()}
+
+    def high_watermarks(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """The end of each partition, what is in open transactions included."""
+        return self._offsets(partitions, _LATEST, IsolationLevel.READ_UNCOMMITTED)
 
     def _config(self, topic: str) -> dict[str, str]:
         """The topic's settings; empty without the right to read them, so that defaults apply."""

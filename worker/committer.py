@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from logging import getLogger
 from typing import Any, Protocol
 from uuid import uuid4
@@ -17,10 +18,10 @@ from uuid import uuid4
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from worker.core.commands import Commit
-from worker.core.outcomes import DeadLetter, HoldReason
-from worker.core.records import TopicPartition
-from worker.dead_letters import headers_of
+from worker import dead_letters, identity_entries
+from worker.core.commands import Commit, LaneCommit
+from worker.core.outcomes import HoldReason
+from worker.core.records import Headers
 from worker.errors import KafkaUnavailableError, RightMissingError, SettingsError, TopicRefusedError
 from worker.topics import TopicNames
 
@@ -28,6 +29,9 @@ TRANSACTION_TIMEOUT_MS = 5_000
 # How long one step may take before the transaction counts as failed; above its time-out, after which the broker ends it
 # anyway.
 STEP_TIMEOUT_SECONDS = 6.0
+
+# the client's word for "by the key"
+ANY_PARTITION = -1
 
 # A transaction has its own, and the client refuses others above it.
 _TIMEOUTS = ("socket.timeout.ms", "message.timeout.ms", "delivery.timeout.ms", "request.timeout.ms")
@@ -67,6 +71,8 @@ class TopicMaker(Protocol):
 
     def make_dead_letter_topic(self, source: str, name: str) -> None: ...
 
+    def make_identity_topic(self, source: str, name: str, ttl_ms: int) -> list[str]: ...
+
 
 class _RefusedError(Exception):
     """The transaction was aborted or never begun; carries what CommitFailed says."""
@@ -87,6 +93,8 @@ class Committer:
         topics: TopicMaker,
         report: Callable[[CommitResult], None],
         wall_ms: Callable[[float], int],
+        *,
+        identity_ttl_ms: int,
     ) -> None:
         self._properties = dict(properties)
         self._names = names
@@ -94,6 +102,7 @@ class Committer:
         self._topics = topics
         self._report = report
         self._wall_ms = wall_ms
+        self._identity_ttl_ms = identity_ttl_ms
         self._registered = False
         try:
             self._producer: Producer | None = self._new_producer()
@@ -131,14 +140,27 @@ class Committer:
         """Before the producer touches a name: asking for a missing topic may make it, with the broker's seven days of
         retention.
         """
-        for topic in {share.tp.topic for share in commit.lanes if share.dead_letters} - self._made:
-            try:
-                self._topics.make_dead_letter_topic(topic, self._names.dead_letter(topic))
-            except TopicRefusedError as error:
-                raise _RefusedError(HoldReason.DEAD_LETTER_REFUSED, str(error)) from error
-            except KafkaUnavailableError as error:
-                raise _RefusedError(None, str(error)) from error
-            self._made.add(topic)
+        for share in commit.lanes:
+            source = share.tp.topic
+            if share.dead_letters:
+                name = self._names.dead_letter(source)
+                make: Callable[[], object] = partial(self._topics.make_dead_letter_topic, source, name)
+                self._make(name, make, HoldReason.DEAD_LETTER_REFUSED)
+            if share.changes:
+                name = self._names.identity(source)
+                make = partial(self._topics.make_identity_topic, source, name, self._identity_ttl_ms)
+                self._make(name, make, HoldReason.IDENTITY_REFUSED)
+
+    def _make(self, name: str, make: Callable[[], object], refusal: HoldReason) -> None:
+        if name in self._made:
+            return
+        try:
+            make()
+        except TopicRefusedError as error:
+            raise _RefusedError(refusal, str(error)) from error
+        except KafkaUnavailableError as error:
+            raise _RefusedError(None, str(error)) from error
+        self._made.add(name)
 
     def _transact(self, commit: Commit, group_metadata: object) -> None:
         producer = self._ready()
@@ -146,13 +168,12 @@ class Committer:
         try:
             producer.begin_transaction()
             for share in commit.lanes:
-                for letter in share.dead_letters:
-                    self._produce(producer, share.tp, letter)
+                self._write(producer, share)
             offsets = [KafkaPartition(*share.tp, share.next_offset) for share in commit.lanes]
             producer.send_offsets_to_transaction(offsets, group_metadata, STEP_TIMEOUT_SECONDS)
             producer.commit_transaction(STEP_TIMEOUT_SECONDS)
         except KafkaException as error:
-            raise self._aborted(producer, error.args[0]) from error
+            raise self._aborted(producer, commit, error.args[0]) from error
 
     def _ready(self) -> Producer:
         """The producer, made and registered with its coordinator; a new one, with a new id, after a fatal error."""
@@ -171,16 +192,30 @@ class Committer:
     def _new_producer(self) -> Producer:
         return _producer(self._properties, f"{self._group}-{uuid4()}")
 
-    def _produce(self, producer: Producer, tp: TopicPartition, letter: DeadLetter) -> None:
-        topic = self._names.dead_letter(tp.topic)
+    def _write(self, producer: Producer, share: LaneCommit) -> None:
+        tp = share.tp
+        for letter in share.dead_letters:
+            headers = dead_letters.headers_of(letter, tp, self._group, self._wall_ms)
+            topic, record = self._names.dead_letter(tp.topic), letter.record
+            self._produce(producer, topic, ANY_PARTITION, record.key, record.value, headers)
+        for change in share.changes:
+            headers = identity_entries.headers_of(change, share.topic_id)
+            topic, visitor = self._names.identity(tp.topic), change.visitor.encode()
+            self._produce(producer, topic, tp.partition, visitor, change.state, headers)
+
+    def _produce(
+        self,
+        producer: Producer,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers,
+    ) -> None:
         while True:
             try:
                 producer.produce(
-                    topic,
-                    key=letter.record.key,
-                    value=letter.record.value,
-                    headers=list(headers_of(letter, tp, self._group, self._wall_ms)),
-                    on_delivery=self._delivered,
+                    topic, value, key, partition=partition, headers=list(headers), on_delivery=self._delivered
                 )
                 producer.poll(0)
                 return
@@ -191,7 +226,7 @@ class Committer:
         if error is not None:
             self._undelivered.append((message.topic() or "", error))
 
-    def _aborted(self, producer: Producer, error: KafkaError) -> _RefusedError:
+    def _aborted(self, producer: Producer, commit: Commit, error: KafkaError) -> _RefusedError:
         """Ends the transaction, whatever state it is in, and says what was wrong with it."""
         refused = _refused_for(error)
         try:
@@ -203,14 +238,20 @@ class Committer:
         # a purged message is a consequence of the abort, not the reason for it
         reasons = [found for found in self._undelivered if found[1].code() != KafkaError._PURGE_QUEUE]
         if reasons:
-            topic, reason = reasons[0]
-            detail = f"a dead letter was refused by topic {topic}: {reason.str()}"
-            if reason.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                detail += "; raise its max.message.bytes above the source topic's"
-            refused = _RefusedError(HoldReason.DEAD_LETTER_REFUSED, detail)
+            refused = self._refused_by(*reasons[0], commit)
         if error.fatal():
             self._drop()
         return refused
+
+    def _refused_by(self, topic: str, reason: KafkaError, commit: Commit) -> _RefusedError:
+        if topic in {self._names.identity(share.tp.topic) for share in commit.lanes}:
+            what, refusal = "what was learned of a visitor", HoldReason.IDENTITY_REFUSED
+        else:
+            what, refusal = "a dead letter", HoldReason.DEAD_LETTER_REFUSED
+        detail = f"{what} was refused by topic {topic}: {reason.str()}"
+        if reason.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            detail += "; raise its max.message.bytes above the source topic's"
+        return _RefusedError(refusal, detail)
 
     def _drop(self) -> None:
         self._producer, self._registered = None, False

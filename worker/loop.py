@@ -10,15 +10,16 @@ import queue
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from worker.committer import CommitFailed, CommitResult, Committed, Committer
-from worker.core.batching import Batch
+from worker.committer import CommitFailed, Committed, Committer
 from worker.core.commands import Command, Commit, Deliver, FetchSchema, Hold, Pause, Release, Resume
-from worker.core.decoding import SchemaAnswer, SchemaKnown, SchemaUnavailable, SchemaUnknown
-from worker.core.outcomes import Answer
+from worker.core.decoding import SchemaKnown, SchemaUnavailable, SchemaUnknown
+from worker.core.lanes import Lane
 from worker.core.pipeline import Pipeline
 from worker.core.records import TopicPartition
 from worker.core.reports import owes_progress
 from worker.errors import KafkaStoppedError
+from worker.facts import Answered, Fact, Inbox, KafkaTrouble
+from worker.identity_log import IdentityLog, LogDoubted, LogFinding, Restored, Restoring, VisitorForgotten, Visitors
 from worker.kafka import Consumer
 from worker.reporter import Reporter
 from worker.schemas import Schemas
@@ -35,26 +36,12 @@ CLOSING_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    batch: Batch
-    answer: Answer
-
-
-@dataclass(frozen=True, slots=True)
-class KafkaTrouble:
-    detail: str
-
-
-Fact = Answered | CommitResult | SchemaAnswer | Finding | KafkaTrouble
-Inbox = queue.SimpleQueue[Fact]
-
-
-@dataclass(frozen=True, slots=True)
 class Edges:
     consumer: Consumer
     sender: Sender
     committer: Committer
     schemas: Schemas
+    identity_log: IdentityLog
     scout: Scout
 
 
@@ -150,8 +137,24 @@ class Loop:
             case SchemaUnavailable(ref, detail):
                 self._pipeline.schema_unavailable(ref, detail)
                 self._reporter.schema_unavailable(ref, detail)
+            case Restored() | Restoring() | LogDoubted() | VisitorForgotten():
+                self._take_in_of_visitors(fact)
             case Located() | TopicsSeen() | EndsSeen() | OwnTopicsSeen() | KafkaUnreachable() | KafkaTrouble():
                 self._take_in_of_kafka(fact)
+
+    def _take_in_of_visitors(self, fact: LogFinding) -> None:
+        match fact:
+            case Restored(visitors):
+                self._restored(visitors)
+            case Restoring(partitions, progress, refused):
+                for tp in partitions:
+                    self._pipeline.restoring(tp, progress, refused=refused)
+                self._reporter.restoring(progress, refused=refused)
+            case LogDoubted(doubts):
+                self._reporter.own_topics_doubted(doubts)
+            case VisitorForgotten(tp, visitor, until):
+                self._pipeline.forgotten(tp, visitor, until)
+                self._reporter.visitor_forgotten(tp)
 
     def _take_in_of_kafka(self, fact: Finding | KafkaTrouble) -> None:
         match fact:
@@ -197,22 +200,41 @@ class Loop:
             self._reporter.subscribed(topics)
 
     def _start(self, places: Collection[Place]) -> None:
+        """Those whose log was cut go on at once; of new ones the visitors are read first, as of where they start."""
+        new: list[Place] = []
         offsets: dict[TopicPartition, int] = {}
         for place in places:
-            lane = self._pipeline.lanes.get(place.tp)
-            if lane is None or lane.epoch != place.epoch or (lane.restored and lane.position != place.asked_at):
+            lane = self._waiting(place)
+            if lane is None or (lane.restored and lane.position != place.asked_at):
                 continue
-            start = place.start
-            if start.refused:
-                raise KafkaStoppedError(f"KAFKA_AUTO_OFFSET_RESET=error: {place.tp}: {start.refused}")
-            if lane.restored:
-                lane.seal_open()
-                lane.position = start.offset
-            else:
-                self._pipeline.restored(place.tp, start.offset, start.committed)
-            offsets[place.tp] = start.offset
-            self._reporter.started(place.tp, start)
+            if place.start.refused:
+                raise KafkaStoppedError(f"KAFKA_AUTO_OFFSET_RESET=error: {place.tp}: {place.start.refused}")
+            if not lane.restored:
+                new.append(place)
+                continue
+            lane.seal_open()
+            lane.position = offsets[place.tp] = place.start.offset
+            self._reporter.started(place.tp, place.start)
+        self._edges.identity_log.restore(new)
         self._edges.consumer.start(offsets)
+
+    def _restored(self, found: Collection[Visitors]) -> None:
+        offsets: dict[TopicPartition, int] = {}
+        for each in found:
+            tp, start = each.place.tp, each.place.start
+            lane = self._waiting(each.place)
+            if lane is None or lane.restored:
+                continue
+            self._pipeline.restored(tp, start.offset, start.committed, each.restoration.known, each.topic_id)
+            offsets[tp] = start.offset
+            self._reporter.restored(tp, each.restoration, each.unreadable)
+            self._reporter.started(tp, start)
+        self._edges.consumer.start(offsets)
+
+    def _waiting(self, place: Place) -> Lane | None:
+        """The lane this was found out for; None where the partition was given away since."""
+        lane = self._pipeline.lanes.get(place.tp)
+        return lane if lane is not None and lane.epoch == place.epoch else None
 
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
         self._pipeline.assigned(partitions)
@@ -248,6 +270,7 @@ class Loop:
 
     def _forget(self, partitions: Collection[TopicPartition]) -> None:
         self._pipeline.revoked(partitions)
+        self._edges.identity_log.drop(partitions)
         self._edges.scout.follow(self._pipeline.lanes)
         self._reporter.revoked(partitions)
 

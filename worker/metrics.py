@@ -53,6 +53,14 @@ class Metrics:
         self.held = gauge("held", "1 while nothing is delivered or committed for this reason.", "reason")
         self.paused_partitions = gauge("paused_partitions", "Partitions that are not read just now.")
         self.identities = gauge("identities", "Visitors whose traits are remembered.")
+        self.identities_skipped = counter(
+            "identities_skipped",
+            "Entries of the identity log that are unreadable, and visitors known too late only (compacted).",
+            "reason",
+        )
+        self.traits_refused = counter(
+            "traits_refused", "Traits not learned: a visitor's state would be larger than 32 KB."
+        )
         self.rebalances = counter("rebalances", "Times partitions were given or taken.")
         self.commits = counter("commits", "Transactions that commit offsets.", "result")
 
@@ -61,3 +69,5 @@ class Metrics:
             self.held.labels(reason).set(0)
         for result in ("ok", "error"):
             self.commits.labels(result)
+        for skipped in ("unreadable", "compacted"):
+            self.identities_skipped.labels(skipped)

@@ -17,6 +17,7 @@ from worker.core.outcomes import Answer, DeadLetter, HoldReason, Outcome, Reason
 from worker.core.pipeline import Pipeline
 from worker.core.records import Record, TopicPartition
 from worker.core.reports import WHAT_TO_DO, report
+from worker.core.restoring import Restoration
 from worker.core.start_offsets import Start
 from worker.logs import Throttle
 from worker.metrics import Metrics
@@ -149,6 +150,7 @@ class Reporter:
                     self._filtered[reason] += count
             for (event, identified), count in share.delivered.items():
                 self._metrics.events_delivered.labels(event, str(identified).lower()).inc(count)
+            self._metrics.traits_refused.inc(share.traits_refused)
             self._dead_lettered(share)
         for reason, count in self._filtered.items():
             if count and self._minutely.admit(("filtered", reason)) is not None:
@@ -175,6 +177,26 @@ class Reporter:
             partition=tp.partition,
             offset=record.offset,
         )
+
+    def restoring(self, progress: str, *, refused: bool) -> None:
+        if refused and self._minutely.admit(("restoring", progress)) is not None:
+            log.error("identities.refused", detail=progress)
+
+    def restored(self, tp: TopicPartition, restoration: Restoration, unreadable: int) -> None:
+        self._metrics.identities_skipped.labels("unreadable").inc(unreadable)
+        self._metrics.identities_skipped.labels("compacted").inc(restoration.unknown)
+        log.info(
+            "identities.restored",
+            topic=tp.topic,
+            partition=tp.partition,
+            visitors=len(restoration.known.states),
+            entries=restoration.entries,
+            unreadable=unreadable,
+            compacted=restoration.unknown,
+        )
+
+    def visitor_forgotten(self, tp: TopicPartition) -> None:
+        log.info("visitor.forgotten", topic=tp.topic, partition=tp.partition)
 
     def _dead_lettered(self, share: LaneCommit) -> None:
         for letter in share.dead_letters:
@@ -215,11 +237,14 @@ class Reporter:
 
     def own_topics_seen(self, refused: Collection[str], doubts: Collection[str]) -> None:
         self._refused_topics = tuple(refused)
-        for doubt in doubts:
-            log.warning("topic.doubted", detail=doubt)
+        self.own_topics_doubted(doubts)
         for detail in refused:
             if self._minutely.admit(("topic", detail)) is not None:
                 log.error("topic.refused", detail=detail)
+
+    def own_topics_doubted(self, doubts: Collection[str]) -> None:
+        for doubt in doubts:
+            log.warning("topic.doubted", detail=doubt)
 
     def ends_seen(self, ends: Mapping[TopicPartition, int]) -> None:
         self._ends.update(ends)

@@ -11,6 +11,9 @@ from typing import NamedTuple
 DEAD_LETTER_HEADROOM_BYTES = 64 * 1024
 DEFAULT_MAX_MESSAGE_BYTES = 1_048_588  # Kafka's own
 DEAD_LETTER_RETENTION_MS = 30 * 24 * 60 * 60 * 1000
+# An entry of the identity log outlives its visitor's time-to-live by this much: the log is by Kafka's time, the visitor
+# by that of events.
+IDENTITY_MARGIN_MS = 30 * 24 * 60 * 60 * 1000
 
 Config = Mapping[str, str]
 
@@ -105,3 +108,41 @@ def dead_letter_doubts(config: Config, source: Config) -> list[Doubt]:
 
 def _largest(config: Config) -> int:
     return int(config.get("max.message.bytes", DEFAULT_MAX_MESSAGE_BYTES))
+
+
+def identity_config(ttl_ms: int) -> dict[str, str]:
+    """How an identity log is made: the last entry of each visitor is kept, and none for ever."""
+    return {
+        "cleanup.policy": "compact,delete",
+        "message.timestamp.type": "LogAppendTime",
+        "retention.ms": str(ttl_ms + IDENTITY_MARGIN_MS),
+    }
+
+
+def identity_fault(config: Config) -> Doubt | None:
+    """Why this topic cannot be an identity log; None as well without the right to read its settings."""
+    policy = config.get("cleanup.policy")
+    if policy is None or "compact" in policy.split(","):
+        return None
+    return Doubt(
+        f"has cleanup.policy={policy}, which would delete what is known of visitors",
+        "set it to compact,delete, or let the worker make the topic",
+    )
+
+
+def identity_doubts(config: Config, ttl_ms: int) -> list[Doubt]:
+    """What is wrong with an identity log that somebody else made, though it can be used."""
+    doubts: list[Doubt] = []
+    if not config:
+        return doubts
+    if "delete" not in config.get("cleanup.policy", "").split(","):
+        doubts.append(Doubt("keeps what is known of visitors for ever", "set cleanup.policy to compact,delete"))
+    retention_ms = int(config.get("retention.ms", -1))
+    if 0 <= retention_ms < ttl_ms:
+        doubts.append(
+            Doubt(
+                f"has retention.ms={retention_ms}, less than IDENTITY_TTL_DAYS: visitors are forgotten too early",
+                f"set it to {ttl_ms + IDENTITY_MARGIN_MS}",
+            )
+        )
+    return doubts

@@ -5,7 +5,8 @@ No fixtures and no assertions in here.
 
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import confluent_kafka
@@ -55,6 +56,14 @@ class Stored:
     def headers(self) -> dict[str, str]:
         """The headers as text, the last of each name."""
         return {name: (value or b"").decode(errors="replace") for name, value in self.record.headers}
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTransaction:
+    producer: Producer
+
+    def commit(self) -> None:
+        self.producer.commit_transaction(10)
 
 
 class Cluster:
@@ -166,16 +175,36 @@ class Cluster:
         else:
             producer.abort_transaction(10)
 
+    @contextmanager
+    def open_transaction(self, topic: str, messages: Iterable[Message]) -> Iterator["OpenTransaction"]:
+        """Records that a reader of committed ones neither sees nor gets past, until it is told to commit."""
+        producer = Producer(
+            {"bootstrap.servers": self.bootstrap_servers, "transactional.id": self.unique("txn"), "log_level": 0}
+        )
+        producer.init_transactions(10)
+        producer.begin_transaction()
+        for message in messages:
+            producer.produce(topic, message.value, message.key, headers=list(message.headers), partition=0)
+        producer.flush(10)
+        yield OpenTransaction(producer)
+
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """The next offset of each partition the group has committed; the others are missing."""
-        asked = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group]
+        partitions = wait_until(lambda: self._committed(group), 20, f"the coordinator of {group} answers")
+        assert partitions is not None  # a true value is waited for
+        return {tp.partition: tp.offset for tp in partitions[0] if tp.topic == topic and tp.offset >= 0}
+
+    def _committed(self, group: str) -> tuple[list[TopicPartition]] | None:
+        """None while the coordinator is not there yet."""
         try:
-            partitions = asked.result(timeout=10).topic_partitions
+            answer = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(10)
         except KafkaException as error:
             if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-                return {}
+                return ([],)
+            if error.args[0].code() == KafkaError.COORDINATOR_LOAD_IN_PROGRESS:
+                return None
             raise
-        return {tp.partition: tp.offset for tp in partitions or () if tp.topic == topic and tp.offset >= 0}
+        return (answer.topic_partitions or [],)
 
     def end_offsets(self, topic: str) -> dict[int, int]:
         """The last stable offset of each partition: what a read_committed reader gets to."""

@@ -5,8 +5,9 @@ from typing import cast
 
 from tests.builders import TP, pipeline, signals, tap
 from worker.core.records import TopicPartition
+from worker.facts import Inbox
 from worker.kafka import Chunk
-from worker.loop import Edges, Inbox, Loop
+from worker.loop import Edges, Loop
 from worker.metrics import Metrics
 from worker.reporter import Reporter
 from worker.watchdog import Watchdog

@@ -10,6 +10,8 @@ DOCUMENTED = {
     "records_total": {"outcome", "reason"},
     "events_delivered_total": {"event", "identified"},
     "requests_total": {"status"},
+    "identities_skipped_total": {"reason"},
+    "traits_refused_total": set(),
     "request_seconds": set(),
     "request_body_bytes": set(),
     "batch_events": set(),

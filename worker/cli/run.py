@@ -16,8 +16,9 @@ from worker import __version__, logs
 from worker.assembly import close, edges_of, mapping_of, patience_seconds, pipeline_of, revoke_seconds
 from worker.core.pipeline import Pipeline
 from worker.core.reports import describe
+from worker.facts import Inbox
 from worker.kafka import consumer_properties
-from worker.loop import Inbox, Loop
+from worker.loop import Loop
 from worker.metrics import Metrics
 from worker.reporter import Reporter
 from worker.settings import Settings, load

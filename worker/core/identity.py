@@ -13,6 +13,9 @@ import msgspec
 # site puts into traits.
 MAX_STATE_BYTES = 32 * 1024
 
+# The key of the log's records. Nobody's id is as long; but a record that the log refuses would hold its partition.
+MAX_VISITOR_CHARACTERS = 32 * 1024
+
 Traits = dict[str, object]
 
 
@@ -97,6 +100,9 @@ class Identities:
         An operator's word outlives what lay in the topic when it was given: nothing from before it is learned.
         """
         if offset < self._forgotten_until.get(visitor, 0):
+            return
+        if len(visitor) > MAX_VISITOR_CHARACTERS:
+            self.traits_refused += len(traits)
             return
         before = self._known.get(visitor)
         state = _decode(before) if before else State(None, at_ms, {})

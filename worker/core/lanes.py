@@ -55,7 +55,8 @@ class CommitTrouble:
 class Lane:
     """One assigned partition.
 
-    `epoch` numbers the assignment; `topic_id` is what Kafka calls the topic, as long as nobody makes it anew. `backlog`
+    `epoch` numbers the assignment; `topic_id` is what Kafka calls the topic, as long as nobody makes it anew. Until
+    it is restored, `restoring` says how far that is, or what is to be mended where it was `restore_refused`. `backlog`
     are records not decided yet (their schema is on its way); `suspects` are decided ones that wait for a record that
     decodes, once too many in a row did not. Both keep offset order: nothing behind them enters a span before they do.
     """
@@ -66,6 +67,8 @@ class Lane:
     identities: Identities
     restored: bool = False
     topic_id: str = ""
+    restoring: str = ""
+    restore_refused: bool = False
     position: int | None = None
     committed: int | None = None
     spans: deque[Span] = field(default_factory=deque)

@@ -51,6 +51,12 @@ class Pipeline:
         for tp in partitions:
             self.lanes[tp] = Lane(tp, epoch, self._limits, Identities(self._identity_ttl_ms))
 
+    def restoring(self, tp: TopicPartition, progress: str, *, refused: bool = False) -> None:
+        """Its visitors are being read; or cannot be, until somebody mends what `progress` says."""
+        lane = self.lanes.get(tp)
+        if lane is not None:
+            lane.restoring, lane.restore_refused = progress, refused
+
     def restored(
         self,
         tp: TopicPartition,

@@ -43,8 +43,11 @@ def report(pipeline: Pipeline, now: float) -> Report:
     held: set[HoldReason] = set(pipeline.gate.reasons)
     reasons = [f"held ({reason}): {WHAT_TO_DO[reason]}" for reason in pipeline.gate.reasons]
     for lane in pipeline.lanes.values():
-        if not lane.restored:
-            reasons.append(f"{lane.tp}: looking up where to start")
+        if lane.restore_refused and not lane.restored:
+            held.add(HoldReason.IDENTITY_REFUSED)
+            reasons.append(f"{lane.tp}: held ({HoldReason.IDENTITY_REFUSED}): {lane.restoring}")
+        elif not lane.restored:
+            reasons.append(f"{lane.tp}: {lane.restoring or 'looking up where to start'}")
         if lane.suspects:
             held.add(HoldReason.UNDECODABLE)
             reasons.append(_undecodable(lane))

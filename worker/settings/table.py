@@ -181,8 +181,7 @@ class Settings(BaseSettings):
     dead_letter_topic: str = Field("{topic}.dead-letters", description="Where dead letters go; must hold {topic}.")
     identity_topic: str = Field(
         "{group}.{topic}.identity",
-        description="Name of the identity log, not written yet; such topics are never read. "
-        "Must hold {group} and {topic}.",
+        description="Where what is known of visitors is kept; must hold {group} and {topic}.",
     )
     identity_ttl_days: int = Field(
         400, ge=1, le=36_500, description="A visitor not identified for longer is forgotten."
