@@ -106,7 +106,8 @@ class Identities:
             return
         before = self._known.get(visitor)
         state = _decode(before) if before else State(None, at_ms, {})
-        if state.user_id and user_id and state.user_id != user_id:
+        expired = at_ms - state.identified_at_ms > self._ttl_ms
+        if expired or (state.user_id and user_id and state.user_id != user_id):
             state = State(None, at_ms, {})
         state.user_id = user_id or state.user_id
         state.identified_at_ms = at_ms

@@ -85,6 +85,14 @@ def test_expiry_is_a_change_at_the_offset_of_the_event_that_showed_it() -> None:
     assert identities.changes == [IdentityChange(9, VISITOR, None)]
 
 
+def test_an_identify_after_the_time_to_live_begins_anew() -> None:
+    identities = jane()
+    later = TIME_MS + TTL_MS + 1
+    identities.learn(VISITOR, "user-123", {"company": "Acme Inc"}, at_ms=later, offset=2)
+
+    assert traits(identities, at_ms=later) == {"company": "Acme Inc"}
+
+
 def test_a_forgotten_visitor_is_a_change_without_a_state() -> None:
     identities = jane()
     identities.changes.clear()
