@@ -72,7 +72,8 @@ class VisitorForgotten:
     until: int
 
 
-LogFinding = Restored | Restoring | LogDoubted | VisitorForgotten | KafkaUnreachable
+OfVisitors = Restored | Restoring | LogDoubted | VisitorForgotten
+LogFinding = OfVisitors | KafkaUnreachable
 
 
 class LogKeeper(Protocol):

@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from worker.committer import CommitFailed, Committed, Committer
 from worker.core.commands import Command, Commit, Deliver, FetchSchema, Hold, Pause, Release, Resume
 from worker.core.decoding import SchemaKnown, SchemaUnavailable, SchemaUnknown
-from worker.core.lanes import Lane
 from worker.core.pipeline import Pipeline
 from worker.core.records import TopicPartition
 from worker.core.reports import owes_progress
 from worker.errors import KafkaStoppedError
 from worker.facts import Answered, Fact, Inbox, KafkaTrouble
-from worker.identity_log import IdentityLog, LogDoubted, LogFinding, Restored, Restoring, VisitorForgotten, Visitors
+from worker.identity_log import IdentityLog, LogDoubted, Restored, Restoring, VisitorForgotten
 from worker.kafka import Consumer
 from worker.reporter import Reporter
 from worker.schemas import Schemas
-from worker.scout import EndsSeen, Finding, KafkaUnreachable, Located, OwnTopicsSeen, Place, Scout, TopicsSeen
+from worker.scout import EndsSeen, Finding, KafkaUnreachable, Located, OwnTopicsSeen, Scout, TopicsSeen
 from worker.sender import Sender
+from worker.starting import Starting
 from worker.watchdog import Watchdog
 
 CHUNK_RECORDS = 1_000
@@ -68,7 +68,6 @@ class Loop:
         self._revoke_seconds = revoke_seconds
         self._shutdown_seconds = shutdown_seconds
         self._subscribed: tuple[str, ...] = ()
-        self._out_of_range: set[TopicPartition] = set()
         self._closing = False
         self._forfeited = False
 
@@ -79,6 +78,7 @@ class Loop:
         owner redelivers.
         """
         self._edges = edges
+        self._starting = Starting(self._pipeline, self._reporter, edges.consumer, edges.scout, edges.identity_log)
         try:
             self._work(stop_requested)
         except KafkaStoppedError:
@@ -101,7 +101,7 @@ class Loop:
         chunk = self._edges.consumer.poll(CHUNK_RECORDS, BUSY_POLL_SECONDS if busy else IDLE_POLL_SECONDS)
         now = self._clock()
         self._pipeline.received(chunk.records, chunk.positions, now)
-        self._locate_anew()
+        self._starting.locate_anew()
         while not self._inbox.empty():
             self._take_in(self._inbox.get())
         for command in self._pipeline.ticked(now):
@@ -138,28 +138,14 @@ class Loop:
                 self._pipeline.schema_unavailable(ref, detail)
                 self._reporter.schema_unavailable(ref, detail)
             case Restored() | Restoring() | LogDoubted() | VisitorForgotten():
-                self._take_in_of_visitors(fact)
+                self._starting.of_visitors(fact)
             case Located() | TopicsSeen() | EndsSeen() | OwnTopicsSeen() | KafkaUnreachable() | KafkaTrouble():
                 self._take_in_of_kafka(fact)
-
-    def _take_in_of_visitors(self, fact: LogFinding) -> None:
-        match fact:
-            case Restored(visitors):
-                self._restored(visitors)
-            case Restoring(partitions, progress, refused):
-                for tp in partitions:
-                    self._pipeline.restoring(tp, progress, refused=refused)
-                self._reporter.restoring(progress, refused=refused)
-            case LogDoubted(doubts):
-                self._reporter.own_topics_doubted(doubts)
-            case VisitorForgotten(tp, visitor, until):
-                self._pipeline.forgotten(tp, visitor, until)
-                self._reporter.visitor_forgotten(tp)
 
     def _take_in_of_kafka(self, fact: Finding | KafkaTrouble) -> None:
         match fact:
             case Located(places):
-                self._start(places)
+                self._starting.located(places)
             case TopicsSeen(topics, missing):
                 self._subscribe(topics)
                 self._reporter.topics_missing(missing)
@@ -199,54 +185,16 @@ class Loop:
             self._edges.consumer.subscribe(topics)
             self._reporter.subscribed(topics)
 
-    def _start(self, places: Collection[Place]) -> None:
-        """Those whose log was cut go on at once; of new ones the visitors are read first, as of where they start."""
-        new: list[Place] = []
-        offsets: dict[TopicPartition, int] = {}
-        for place in places:
-            lane = self._waiting(place)
-            if lane is None or (lane.restored and lane.position != place.asked_at):
-                continue
-            if place.start.refused:
-                raise KafkaStoppedError(f"KAFKA_AUTO_OFFSET_RESET=error: {place.tp}: {place.start.refused}")
-            if not lane.restored:
-                new.append(place)
-                continue
-            lane.seal_open()
-            lane.position = offsets[place.tp] = place.start.offset
-            self._reporter.started(place.tp, place.start)
-        self._edges.identity_log.restore(new)
-        self._edges.consumer.start(offsets)
-
-    def _restored(self, found: Collection[Visitors]) -> None:
-        offsets: dict[TopicPartition, int] = {}
-        for each in found:
-            tp, start = each.place.tp, each.place.start
-            lane = self._waiting(each.place)
-            if lane is None or lane.restored:
-                continue
-            self._pipeline.restored(tp, start.offset, start.committed, each.restoration.known, each.topic_id)
-            offsets[tp] = start.offset
-            self._reporter.restored(tp, each.restoration, each.unreadable)
-            self._reporter.started(tp, start)
-        self._edges.consumer.start(offsets)
-
-    def _waiting(self, place: Place) -> Lane | None:
-        """The lane this was found out for; None where the partition was given away since."""
-        lane = self._pipeline.lanes.get(place.tp)
-        return lane if lane is not None and lane.epoch == place.epoch else None
-
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
-        self._pipeline.assigned(partitions)
-        self._edges.scout.follow(self._pipeline.lanes)
-        for tp in partitions:
-            self._edges.scout.locate(tp, self._pipeline.lanes[tp].epoch)
-        self._reporter.assigned(partitions)
+        self._starting.assigned(partitions)
+
+    def out_of_range(self, tp: TopicPartition) -> None:
+        self._starting.out_of_range(tp)
 
     def revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Waits for what is on the wire, not for what is in back-off; commits what is settled; forgets the lanes."""
         if self._forfeited:
-            self._forget(partitions)
+            self._starting.forget(partitions)
             return
         seconds = CLOSING_SECONDS if self._closing else self._revoke_seconds
         deadline = self._clock() + seconds
@@ -261,18 +209,12 @@ class Loop:
             if commit is not None:
                 self._begin(commit)
                 self._await(lambda: not self._pipeline.committing, deadline)
-        self._forget(partitions)
+        self._starting.forget(partitions)
 
     def lost(self, partitions: Collection[TopicPartition]) -> None:
         """Somebody else may own them by now: nothing is committed."""
         self._pipeline.withdrawn(self._edges.sender.withdraw(partitions), self._clock())
-        self._forget(partitions)
-
-    def _forget(self, partitions: Collection[TopicPartition]) -> None:
-        self._pipeline.revoked(partitions)
-        self._edges.identity_log.drop(partitions)
-        self._edges.scout.follow(self._pipeline.lanes)
-        self._reporter.revoked(partitions)
+        self._starting.forget(partitions)
 
     def _await(self, done: Callable[[], bool], deadline: float) -> None:
         """Takes in facts until it is done or too late. Sends nothing new meanwhile.
@@ -292,17 +234,6 @@ class Loop:
                 later.append(fact)
         for fact in later:
             self._inbox.put(fact)
-
-    def out_of_range(self, tp: TopicPartition) -> None:
-        """Asked for after the chunk that this came with: what it has read of the partition moves the position."""
-        self._out_of_range.add(tp)
-
-    def _locate_anew(self) -> None:
-        for tp in self._out_of_range:
-            lane = self._pipeline.lanes.get(tp)
-            if lane is not None:
-                self._edges.scout.locate(tp, lane.epoch, lane.position)
-        self._out_of_range.clear()
 
     def kafka_trouble(self, detail: str) -> None:
         self._inbox.put(KafkaTrouble(detail))

@@ -1,0 +1,112 @@
+"""From an assignment to the first record: where to start, what is known of visitors there, then reading. Nothing is
+decided about records, and no partition is given away in here.
+
+On the loop's thread. What is found out for an assignment that is over is dropped: a partition may have come back since,
+under another epoch.
+"""
+
+from collections.abc import Collection
+
+from worker.core.lanes import Lane
+from worker.core.pipeline import Pipeline
+from worker.core.records import TopicPartition
+from worker.errors import KafkaStoppedError
+from worker.identity_log import IdentityLog, LogDoubted, OfVisitors, Restored, Restoring, VisitorForgotten, Visitors
+from worker.kafka import Consumer
+from worker.reporter import Reporter
+from worker.scout import Place, Scout
+
+
+class Starting:
+    def __init__(
+        self, pipeline: Pipeline, reporter: Reporter, consumer: Consumer, scout: Scout, identity_log: IdentityLog
+    ) -> None:
+        self._pipeline = pipeline
+        self._reporter = reporter
+        self._consumer = consumer
+        self._scout = scout
+        self._identity_log = identity_log
+        self._out_of_range: set[TopicPartition] = set()
+
+    def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """They are ours: asks where each is to start."""
+        self._pipeline.assigned(partitions)
+        self._scout.follow(self._pipeline.lanes)
+        for tp in partitions:
+            self._scout.locate(tp, self._pipeline.lanes[tp].epoch)
+        self._reporter.assigned(partitions)
+
+    def forget(self, partitions: Collection[TopicPartition]) -> None:
+        """They are given away."""
+        self._pipeline.revoked(partitions)
+        self._identity_log.drop(partitions)
+        self._scout.follow(self._pipeline.lanes)
+        self._reporter.revoked(partitions)
+
+    def out_of_range(self, tp: TopicPartition) -> None:
+        """What was to be read next is gone. Asked for after the chunk that this came with (`locate_anew`): what it has
+        read of the partition moves the position.
+        """
+        self._out_of_range.add(tp)
+
+    def locate_anew(self) -> None:
+        for tp in self._out_of_range:
+            lane = self._pipeline.lanes.get(tp)
+            if lane is not None:
+                self._scout.locate(tp, lane.epoch, lane.position)
+        self._out_of_range.clear()
+
+    def located(self, places: Collection[Place]) -> None:
+        """Those whose log was cut go on at once; of new ones the visitors are read first, as of where they start.
+
+        Raises KafkaStoppedError where the setting is `error` and there is no offset to start at.
+        """
+        new: list[Place] = []
+        offsets: dict[TopicPartition, int] = {}
+        for place in places:
+            lane = self._waiting(place)
+            if lane is None or (lane.restored and lane.position != place.asked_at):
+                continue
+            if place.start.refused:
+                raise KafkaStoppedError(f"KAFKA_AUTO_OFFSET_RESET=error: {place.tp}: {place.start.refused}")
+            if not lane.restored:
+                new.append(place)
+                continue
+            lane.seal_open()
+            lane.position = offsets[place.tp] = place.start.offset
+            self._reporter.started(place.tp, place.start)
+        self._identity_log.restore(new)
+        self._consumer.start(offsets)
+
+    def of_visitors(self, fact: OfVisitors) -> None:
+        match fact:
+            case Restored(visitors):
+                self._restored(visitors)
+            case Restoring(partitions, progress, refused):
+                for tp in partitions:
+                    self._pipeline.restoring(tp, progress, refused=refused)
+                self._reporter.restoring(progress, refused=refused)
+            case LogDoubted(doubts):
+                self._reporter.own_topics_doubted(doubts)
+            case VisitorForgotten(tp, visitor, until):
+                self._pipeline.forgotten(tp, visitor, until)
+                self._reporter.visitor_forgotten(tp)
+
+    def _restored(self, found: Collection[Visitors]) -> None:
+        """All of them together: the consumer's assignment changes in one step."""
+        offsets: dict[TopicPartition, int] = {}
+        for each in found:
+            tp, start = each.place.tp, each.place.start
+            lane = self._waiting(each.place)
+            if lane is None or lane.restored:
+                continue
+            self._pipeline.restored(tp, start.offset, start.committed, each.restoration.known, each.topic_id)
+            offsets[tp] = start.offset
+            self._reporter.restored(tp, each.restoration, each.unreadable)
+            self._reporter.started(tp, start)
+        self._consumer.start(offsets)
+
+    def _waiting(self, place: Place) -> Lane | None:
+        """The lane this was found out for; None where the partition was given away since."""
+        lane = self._pipeline.lanes.get(place.tp)
+        return lane if lane is not None and lane.epoch == place.epoch else None
