@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tests.builders import answer, pipeline, tp
-from worker.core.batching import Batch
+from worker.core.batching import Batch, Item
 from worker.core.commands import Command, Commit, Deliver, FetchSchema, Hold, LaneCommit, Pause, Release, Resume
 from worker.core.decisions import Policy
+from worker.core.identity import Known
 from worker.core.lanes import Limits
 from worker.core.outcomes import Answer, DeadLetter, HoldReason, Outcome, Reason, Verdict
 from worker.core.records import Record, TopicPartition
@@ -41,18 +42,20 @@ class Request:
 
 @dataclass(slots=True)
 class Partition:
-    """What the broker has of one partition. `committed` and `outcomes` survive every rebalance."""
+    """What the broker has of one partition: all of it survives every rebalance and every worker."""
 
     log: list[Record] = field(default_factory=list)
     end: int = 0
     committed: int | None = None
     dead: dict[int, DeadLetter] = field(default_factory=dict)
     outcomes: Counter[tuple[Outcome, Reason]] = field(default_factory=Counter)
+    identities: dict[str, bytes] = field(default_factory=dict)
 
 
 class Simulator:
     def __init__(self, limits: Limits | None = None, chosen: Policy | None = None, *, partitions: int = 1) -> None:
         self.limits = limits or Limits()
+        self.chosen = chosen
         self.pipeline = pipeline(self.limits, chosen)
         self.partitions = {tp(number): Partition() for number in range(partitions)}
         self.now = 0.0
@@ -69,6 +72,7 @@ class Simulator:
         self.wanted: list[FetchSchema] = []
         self.taken: Counter[str] = Counter()
         self.taken_under: set[tuple[int, str]] = set()
+        self.sent: dict[tuple[TopicPartition, int], Item] = {}
 
     # what the outside does
 
@@ -91,10 +95,12 @@ class Simulator:
         self.pipeline.assigned(list(chosen))
 
     def restore(self, each: TopicPartition) -> None:
-        committed = self.partitions[each].committed
-        self.positions[each] = committed or 0
+        """A new owner's fetch of offsets waits for the end of a former one's transaction: it is too late to land."""
+        there = self.partitions[each]
+        self.positions[each] = there.committed or 0
         self.paused.discard(each)
-        self.pipeline.restored(each, committed or 0, committed)
+        self.fenced |= self.commit is not None and any(share.tp == each for share in self.commit.lanes)
+        self.pipeline.restored(each, there.committed or 0, there.committed, Known(dict(there.identities), {}))
 
     def poll(self, count: int = 1_000) -> None:
         """Hands over what may be read, as one chunk, with the positions behind it."""
@@ -111,23 +117,41 @@ class Simulator:
             self.positions[each] = records[-1].next_offset if rest else max(there.end, position)
         self.pipeline.received(chunk, dict(self.positions), self.now)
 
-    def revoke(self, chosen: Iterable[TopicPartition], *, lost: bool = False) -> None:
+    def revoke(self, chosen: Iterable[TopicPartition], *, lost: bool = False, landing: str = "ok") -> None:
         """As the loop does it: what waits is taken back, the transaction in the air ends, what is settled is committed.
 
-        Who has lost a lane is no member any more: the broker refuses the transaction in the air.
+        `landing` is what becomes of both transactions: "ok", "fails", or "stays" in the air until the time is over. Who
+        has lost a lane is no member any more: the broker refuses the transaction in the air.
         """
         chosen = list(chosen)
+        self._take_back(lambda request: request.batch.tp in chosen)
         if lost:
             self.fenced = True
-        else:
-            self._take_back(lambda request: request.batch.tp in chosen)
-            self.land()
+        elif landing != "stays":
+            self.land(ok=landing == "ok")
             self._begin(self.pipeline.last_commit(chosen))
-            self.land()
+            self.land(ok=landing == "ok")
+        elif self.commit is None:
+            self._begin(self.pipeline.last_commit(chosen))
         self.pipeline.revoked(chosen)
         for each in chosen:
             self.positions.pop(each, None)
             self.paused.discard(each)
+
+    def die(self, *, taken: bool, landed: bool) -> None:
+        """SIGKILL, and a new process that owns nothing yet.
+
+        Whether the API has taken what was on the wire, and the broker the transaction in the air, nobody has heard.
+        """
+        if taken:
+            for request in self.wire:
+                self.taken.update(ids(request.batch))
+        if self.commit is not None and landed and not self.fenced:
+            self._store(self.commit)
+        self.pipeline = pipeline(self.limits, self.chosen)
+        for here in (self.positions, self.paused, self.queued, self.wire, self.wanted, self.taken_under):
+            here.clear()
+        self.commit, self.fenced, self.held, self.shut = None, False, (), False
 
     # what the worker does
 
@@ -164,6 +188,9 @@ class Simulator:
         busy = [*self.queued, *self.wire]
         assert not any(request.batch.number == batch.number for request in busy), "the same batch twice"
         assert not (command.probe and any(request.probe for request in busy)), "two probes at once"
+        for item in batch.items:
+            first = self.sent.setdefault((batch.tp, item.record.offset), item)
+            assert (item.message_id, item.payload) == (first.message_id, first.payload), "read again, made differently"
         delay = min(2.0 ** min(command.retry - 1, 10), BACKOFF_MAX_SECONDS) if command.retry else 0.0
         self.queued.append(Request(batch, self.now + delay, command.probe))
         in_flight = sum(request.batch.tp == batch.tp and request.batch.epoch == batch.epoch for request in busy) + 1
@@ -230,6 +257,9 @@ class Simulator:
         assert delivered == sum(share.delivered.values())
         could_be = sum(f"evt_{share.tp.partition}_{offset}" in self.taken for offset in covered - set(dead))
         assert delivered <= could_be, "committed as delivered, but the API never took it"
+        changed = [change.offset for change in share.changes]
+        assert changed == sorted(changed)
+        assert set(changed) <= covered, "an identity runs ahead of its offset"
 
     def land(self, *, ok: bool = True, refusal: HoldReason | None = None) -> None:
         """The transaction in the air ends, if there is one."""
@@ -240,13 +270,18 @@ class Simulator:
         if not ok:
             self.pipeline.commit_failed(commit, refusal, "", self.now)
             return
+        self._store(commit)
+        self.pipeline.committed(commit, self.now)
+
+    def _store(self, commit: Commit) -> None:
         self.commits.append((self.now, commit))
         for share in commit.lanes:
             there = self.partitions[share.tp]
             there.committed = share.next_offset
             there.dead.update({letter.record.offset: letter for letter in share.dead_letters})
             there.outcomes.update(share.outcomes)
-        self.pipeline.committed(commit, self.now)
+            there.identities.update({change.visitor: change.state or b"" for change in share.changes})
+            there.identities = {visitor: state for visitor, state in there.identities.items() if state}
 
     def turn(self, api: Api, seconds: float = 0.1) -> None:
         """One turn in which everything that may start is answered at once and every transaction goes through."""
