@@ -85,7 +85,8 @@ class Trouble:
     `refused_at` is when its last refusal (403, or 5xx of a suspect) came home, and `worked_since` whether a request
     *started after* that was taken. `tried` says that this very piece was refused, and not only what it is a half of.
     `refused_after_success` says that its last refusal came after such a success: what speaks against its content rather
-    than against the key or the service. `reprieved`: that happened while the API was recovering (`Judge`).
+    than against the key or the service; of a single `refusals` counts them. `reprieved`: that happened while the API
+    was recovering (`Judge`).
     """
 
     attempts: int = 0
@@ -100,6 +101,7 @@ class Trouble:
     tried: bool = False
     refused_after_success: bool = False
     reprieved: bool = False
+    refusals: int = 0
     sentence: tuple[DeadLetter, ...] = ()
 
     @property
@@ -111,7 +113,7 @@ class Trouble:
 
     def inherited(self) -> "Trouble":
         """What a half takes over: all but what only a piece itself can bring against itself."""
-        return replace(self, tried=False, refused_after_success=False, reprieved=False, sentence=())
+        return replace(self, tried=False, refused_after_success=False, reprieved=False, refusals=0, sentence=())
 
 
 @dataclass(slots=True)

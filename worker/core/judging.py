@@ -20,10 +20,13 @@ SERVER_ERRORS_SECONDS = 600.0
 # of one batch are a hint.
 PROBES_FORBIDDEN = 2
 
-
 # Once a piece is taken that had been refused before, refusals were not about content: nothing is condemned for so long,
 # because an outage or a key may recover by fits and starts.
 TRUCE_SECONDS = 600.0
+
+# How often a single must be refused alone, each time after a success. Once is what a key or a service that comes and
+# goes does to innocents as well: by the second time something refused has been taken, and the truce has begun.
+REFUSALS_TO_CONDEMN = 2
 
 
 class Judge:
@@ -123,6 +126,7 @@ class Judge:
             trouble = span.trouble
             span.state = SpanState.SEALED
             if answer.status == 403:
+                trouble.tried = True
                 trouble.probes_forbidden += probe
                 again_at_once = trouble.worked_since
                 if trouble.suspect or trouble.worked_since or trouble.probes_forbidden >= PROBES_FORBIDDEN:
@@ -137,8 +141,8 @@ class Judge:
         are taken is a dead letter.
 
         DESIGN's rule is "another piece, started after its last refusal, was taken". That alone would condemn an
-        innocent single at the end of every long outage, because whatever is sent first then succeeds. So its last
-        refusal itself has to come after a success.
+        innocent single at the end of every long outage, because whatever is sent first then succeeds. So refusals
+        have to come after a success themselves, the last one too, and more than once.
         """
         trouble = span.trouble
         if trouble.sentence and trouble.worked_since and not self._truce(now):
@@ -152,7 +156,8 @@ class Judge:
             self._halve(lane, span, tried=answer.status != 403 and not trouble.refused_after_success)
             return
         span.state = SpanState.PARKED
-        if trouble.refused_after_success:
+        trouble.refusals += trouble.refused_after_success
+        if trouble.refusals >= REFUSALS_TO_CONDEMN:
             detail = "refused alone, while the API took what was sent before it"
             trouble.sentence = self._letters(span.items, span, answer, Reason.REJECTED, detail, now)
 

@@ -9,6 +9,7 @@ import pytest
 from tests.builders import signal, signals, tp
 from tests.simulator import Simulator, always, good, ids, refusing
 from worker.core.batching import Batch
+from worker.core.commands import Deliver
 from worker.core.lanes import Limits
 from worker.core.outcomes import HoldReason, Outcome, Reason
 
@@ -48,6 +49,35 @@ def test_not_now_brings_the_same_batch_again(status: int | None) -> None:
     assert len({batch.number for batch in refused}) == 1
     assert len(refused) == 4
     assert simulator.taken == dict.fromkeys(all_of(3), 1)
+
+
+def retries(statuses: list[int | None]) -> list[int]:
+    """The retry that each attempt of one batch was sent as, the first included."""
+    simulator = with_backlog(1, Limits(linger_seconds=0))
+    sent: list[int] = []
+    for status in statuses:
+        simulator.now += MINUTE
+        simulator.poll()
+        sent += [command.retry for command in simulator.tick() if isinstance(command, Deliver)]
+        simulator.now += MINUTE
+        simulator.come_home_all(status)
+    return sent
+
+
+@pytest.mark.parametrize("status", [None, 429, 503], ids=str)
+def test_every_not_now_in_a_row_is_one_retry_more(status: int | None) -> None:
+    assert retries([status, status, status, 200]) == [0, 1, 2, 3]
+
+
+def test_another_answer_in_between_starts_the_retries_again() -> None:
+    assert retries([503, 503, 401, 503, 200]) == [0, 1, 2, 0, 0]
+
+
+@pytest.mark.parametrize("status", [None, 408, 429], ids=str)
+def test_without_a_5xx_no_batch_is_taken_apart_however_long_it_lasts(status: int | None) -> None:
+    simulator = with_backlog(4).run(always(status), seconds=3 * HOUR, step=5)
+
+    assert {len(request.batch.items) for request in simulator.answered} == {4}
 
 
 @pytest.mark.parametrize("status", [400, 422, 413])
@@ -212,13 +242,13 @@ def test_poison_that_looks_like_something_else_is_isolated(partitions: int, stat
     poison = {f"evt_0_{place}" for place in places}
     simulator = with_backlog(20, partitions=partitions)
     simulator.run(refusing(poison, status), seconds=HOUR, step=1)
-    for partition in range(partitions):
-        simulator.produce(*signals(range(20, 22), partition), partition=partition)
-
-    simulator.run(refusing(poison, status), seconds=HOUR, step=1)
+    for first in (20, 22):
+        for partition in range(partitions):
+            simulator.produce(*signals(range(first, first + 2), partition), partition=partition)
+        simulator.run(refusing(poison, status), seconds=HOUR, step=1)
 
     assert simulator.dead_ids() == dict.fromkeys(poison, Reason.REJECTED)
-    produced = {message for partition in range(partitions) for message in all_of(22, partition)}
+    produced = {message for partition in range(partitions) for message in all_of(24, partition)}
     assert simulator.taken == dict.fromkeys(produced - poison, 1)
     assert simulator.lag() == 0
 
@@ -227,13 +257,11 @@ def test_poison_that_looks_like_something_else_is_isolated(partitions: int, stat
 def test_poison_at_the_front_of_a_quiet_lane_does_not_stop_what_comes_later(status: int) -> None:
     poison = {"evt_0_0", "evt_0_1", "evt_0_2"}
     simulator = with_backlog(3).run(refusing(poison, status), seconds=2 * HOUR, step=1)
-    simulator.produce(*signals(range(3, 6)))
-    simulator.run(refusing(poison, status), seconds=HOUR, step=1)
-    simulator.produce(*signals(range(6, 7)))
+    for first, last in ((3, 6), (6, 7), (7, 8)):
+        simulator.produce(*signals(range(first, last)))
+        simulator.run(refusing(poison, status), seconds=HOUR, step=1)
 
-    simulator.run(refusing(poison, status), seconds=HOUR, step=1)
-
-    assert set(simulator.taken) == all_of(7) - poison
+    assert set(simulator.taken) == all_of(8) - poison
     assert set(simulator.dead_ids()) == poison
 
 
@@ -241,18 +269,30 @@ def test_poison_at_the_front_of_a_quiet_lane_does_not_stop_what_comes_later(stat
 def test_a_condemned_single_with_nothing_behind_it_is_tried_until_it_works(status: int) -> None:
     refused = refusing({"evt_0_3"}, status)
     simulator = with_backlog(4).run(refused, seconds=2 * HOUR, step=1)
+    simulator.produce(*signals(range(4, 5)))
+    simulator.run(refused, seconds=HOUR, step=1)
     assert simulator.partitions[tp(0)].committed == 3
+    assert simulator.pipeline.lanes[tp(0)].spans[0].trouble.sentence
 
     simulator.run(good, seconds=HOUR, step=1)
 
-    assert simulator.taken == dict.fromkeys(all_of(4), 1)
-    assert simulator.outcomes() == {(Outcome.DELIVERED, Reason.DELIVERED): 4}
+    assert simulator.taken == dict.fromkeys(all_of(5), 1)
+    assert simulator.outcomes() == {(Outcome.DELIVERED, Reason.DELIVERED): 5}
 
 
 def test_a_403_is_no_proof_of_poison_before_the_second_refused_probe() -> None:
     simulator = with_backlog(4).run(always(403), seconds=59)
 
     assert {len(request.batch.items) for request in simulator.answered} == {4}
+
+
+def test_a_refusal_of_an_accused_single_waits_no_half_minute_for_its_next_probe() -> None:
+    simulator = with_backlog(2, Limits(batch_max_events=1))
+    simulator.run(refusing({"evt_0_0"}, 403), seconds=2 * MINUTE, step=1)
+    simulator.produce(*signals(range(2, 4)))
+    simulator.run(refusing({"evt_0_0"}, 403), seconds=40, step=1)
+
+    assert simulator.taken == dict.fromkeys(["evt_0_1", "evt_0_2", "evt_0_3"], 1)
 
 
 def test_a_success_that_started_before_a_refusal_proves_nothing_about_it() -> None:
@@ -316,6 +356,15 @@ def test_held_time_counts_towards_nothing() -> None:
     simulator = with_backlog(2, Limits(give_up_after_seconds=600)).run(api, seconds=HOUR + 5 * MINUTE, step=0.5)
 
     assert simulator.outcomes() == {}
+
+
+def test_what_was_held_before_the_first_attempt_counts_towards_nothing_either() -> None:
+    simulator = with_backlog(1, Limits(give_up_after_seconds=600))
+    simulator.run(lambda _batch, now: 401 if now < HOUR else 200, seconds=HOUR + MINUTE, step=0.5)
+    simulator.produce(*signals(range(1, 2)))
+    simulator.run(always(503), seconds=15 * MINUTE)
+
+    assert simulator.dead_ids() == {"evt_0_1": Reason.GAVE_UP}
 
 
 def test_a_gave_up_batch_gives_up_whole_and_keeps_the_last_answer() -> None:
@@ -382,6 +431,31 @@ def test_an_outage_that_ends_by_fits_and_starts_dead_letters_nothing(
 
     assert simulator.dead_ids() == {}
     assert simulator.lag() == 0
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_one_refusal_after_a_success_condemns_nobody(status: int) -> None:
+    refused = refusing({"evt_0_0"}, status)
+    simulator = with_backlog(2, Limits(batch_max_events=1)).run(refused, seconds=2 * HOUR, step=1)
+    simulator.produce(*signals(range(2, 3)))
+    simulator.run(refused, seconds=5 * MINUTE, step=1).run(good, seconds=HOUR, step=1)
+
+    assert simulator.taken == dict.fromkeys(all_of(3), 1)
+    assert simulator.dead_ids() == {}
+
+
+def test_while_a_key_comes_and_goes_no_403_condemns() -> None:
+    def api(batch: Batch, now: float) -> int | None:
+        return 403 if now < 20 or "evt_0_1" in ids(batch) else 200
+
+    simulator = with_backlog(12, Limits(batch_max_events=1)).run(api, seconds=9 * MINUTE, step=1)
+    assert set(simulator.taken) == all_of(12) - {"evt_0_1"}
+    assert simulator.dead_ids() == {}
+
+    for offset in range(12, 16):
+        simulator.produce(*signals(range(offset, offset + 1)))
+        simulator.run(api, seconds=HOUR, step=1)
+    assert simulator.dead_ids() == {"evt_0_1": Reason.REJECTED}
 
 
 def test_of_two_parked_suspects_the_innocent_one_is_tried_as_well() -> None:
