@@ -221,6 +221,13 @@ def test_a_forwarded_identify_has_its_own_traits_at_the_top_and_teaches_as_well(
     assert visit.sent(event())["context"]["traits"] == item["traits"]
 
 
+def test_a_forwarded_identify_has_no_traits_of_earlier_ones() -> None:
+    visit = Visit(policy(forward_identify=True))
+    visit.decide(identify())
+
+    assert visit.sent(identify(traits={"name": "Jane Roe"}))["traits"] == {"name": "Jane Roe"}
+
+
 def test_a_forwarded_identify_needs_a_timestamp() -> None:
     assert reason(Visit(policy(forward_identify=True)).decide(identify(timestamp_ms=None))) is Reason.INVALID_EVENT
 
