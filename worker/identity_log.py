@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import TopicPartition as KafkaPartition
+from tenacity import RetryCallState, Retrying, wait_exponential
 
 from worker.core.records import TopicPartition
 from worker.core.restoring import Entry, Restoration
@@ -28,7 +29,9 @@ from worker.topics import TopicNames
 CHUNK_ENTRIES = 10_000
 POLL_SECONDS = 0.1
 PROGRESS_SECONDS = 1.0
-RETRY_SECONDS = 5.0
+RETRY_MAX_SECONDS = 5.0
+# A log that was made this moment has no leaders yet; before this many tries in a row nothing is worth a word.
+QUIET_TRIES = 4
 CLOSE_SECONDS = 2.0
 
 
@@ -209,17 +212,18 @@ class _Reading:
             self._all_gone.set()
 
     def _work(self) -> None:
+        backoff = RetryCallState(Retrying(), fn=None, args=(), kwargs={})
+        wait = wait_exponential(multiplier=0.125, max=RETRY_MAX_SECONDS)
         while not self._all_gone.is_set():
-            partitions = tuple(sorted(self.wanted))
             try:
                 self._read(self._ready([place for place in self._places if place.tp in self.wanted]))
             except TopicRefusedError as error:
-                self._report(Restoring(partitions, str(error), refused=True))
-            except KafkaUnavailableError as error:
-                self._report(KafkaUnreachable(str(error)))
-            except KafkaException as error:
-                self._report(KafkaUnreachable(error.args[0].str()))
-            self._all_gone.wait(RETRY_SECONDS)
+                self._report(Restoring(tuple(sorted(self.wanted)), str(error), refused=True))
+            except (KafkaUnavailableError, KafkaException) as error:
+                if backoff.attempt_number > QUIET_TRIES:
+                    self._report(KafkaUnreachable(_text(error)))
+            self._all_gone.wait(wait(backoff))
+            backoff.attempt_number += 1
 
     def _read(self, logs: dict[TopicPartition, _Log]) -> None:
         """Restores all of them, then follows them; returns when nobody wants them any more."""
@@ -262,3 +266,7 @@ class _Reading:
             total = sum(log.target for log in logs.values())
             progress = f"restoring visitors, {entries:,} of {total:,} entries read"
             self._report(Restoring(tuple(log.place.tp for log in logs.values()), progress))
+
+
+def _text(error: KafkaUnavailableError | KafkaException) -> str:
+    return error.args[0].str() if isinstance(error, KafkaException) else str(error)
