@@ -13,7 +13,7 @@ import msgspec
 from worker.core.batching import Batch, Item, Span, SpanState
 from worker.core.consent import Consent
 from worker.core.decisions import Decider, Policy, TraitsPlacement
-from worker.core.decoding import DecodeError, Event, Plan, SchemaRef
+from worker.core.decoding import Event, SchemaRef, json_plan
 from worker.core.identity import Identities, State
 from worker.core.lanes import Lane, Limits
 from worker.core.mapping import EventMapping
@@ -33,15 +33,7 @@ def tp(partition: int) -> TopicPartition:
     return TopicPartition(TP.topic, partition)
 
 
-def _read_json(value: bytes, start: int) -> dict[str, Any]:
-    try:
-        datum: dict[str, Any] = msgspec.json.decode(value[start:], type=dict)
-    except msgspec.MsgspecError as error:
-        raise DecodeError("the bytes do not fit the writer schema") from error
-    return datum
-
-
-PLAN = Plan(_read_json, _units_per_ms=1)
+PLAN = json_plan()
 
 
 def record(

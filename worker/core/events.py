@@ -5,7 +5,7 @@ malformed, and becomes a dead letter where decisions are made.
 """
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -13,9 +13,19 @@ from uuid import UUID
 import msgspec
 
 Datum = dict[str, Any]
+# makes a value of a decoded one
+Cleanup = Callable[[Any], Any]
 
 PAGE = ("url", "title", "referrer")
 CAMPAIGN = ("source", "medium", "name", "term", "content")
+IDS = ("messageId", "anonymousId", "userId", "groupId")
+SNAKE_CASE = {
+    "messageId": "message_id",
+    "anonymousId": "anonymous_id",
+    "userId": "user_id",
+    "groupId": "group_id",
+    "userAgent": "user_agent",
+}
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _FIRST_MS = -62_135_596_800_000  # 0001-01-01T00:00:00.000Z

@@ -17,19 +17,7 @@ import fastavro._read_py as pure_python_fastavro
 import msgspec
 from fastavro.schema import SchemaParseException, UnknownType
 
-from worker.core.events import (
-    CAMPAIGN,
-    PAGE,
-    Datum,
-    DecodeError,
-    Event,
-    consent_of,
-    context_of,
-    json_object,
-    plain,
-    text,
-    timestamp_ms,
-)
+from worker.core.events import CAMPAIGN, IDS, PAGE, SNAKE_CASE, Cleanup, Datum, DecodeError, Event, plain
 from worker.core.schema_facts import (
     Survey,
     Wanted,
@@ -40,20 +28,13 @@ from worker.core.schema_facts import (
     units_per_millisecond,
     without_timestamp_type,
 )
+from worker.core.shaping import shaped
 
+Read = Callable[[bytes, int], Event]
 Reader = Callable[[bytes, int], Datum]
-Cleanup = Callable[[Any], Any]
 
-_SNAKE_CASE = {
-    "messageId": "message_id",
-    "anonymousId": "anonymous_id",
-    "userId": "user_id",
-    "groupId": "group_id",
-    "userAgent": "user_agent",
-}
-_IDS = ("messageId", "anonymousId", "userId", "groupId")
 _WANTED: Wanted = (
-    *((name, ()) for name in ("type", "event", "name", *_IDS, "timestamp", "properties", "traits")),
+    *((name, ()) for name in ("type", "event", "name", *IDS, "timestamp", "properties", "traits")),
     (
         "context",
         (
@@ -67,64 +48,26 @@ _WANTED: Wanted = (
 )
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
 class SchemaError(Exception):
     """This is no Avro schema. Says where it breaks the rules of Avro; a record has nothing to do with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Reads the records of one writer schema. Make it with `plan()`, or with `refusal()` where no record can be read.
+    """Reads the records of one writer schema. Make it with `plan()`, with `json_plan()` where events are JSON, or
+    with `refusal()` where no record can be read.
 
-    `fields_found` and `fields_missing` name what the schema can tell of an event, as `context.page.url`; of a map only
-    the map itself is named, because its content shows in the records alone. `tells_instant` is False where no value of
-    `timestamp` can say what instant it means; `refused` says why no record at all can be read.
+    `read(value, start)` is the event whose body begins at `start` and ends with `value`; any bytes raise DecodeError or
+    nothing. `fields_found` and `fields_missing` name what the schema can tell of an event, as `context.page.url`; of a
+    map only the map itself is named, because its content shows in the records alone. `tells_instant` is False where no
+    value of `timestamp` can say what instant it means; `refused` says why no record at all can be read.
     """
 
-    _datum: Reader
-    _names: tuple[str, str, str, str] = ("messageId", "anonymousId", "userId", "groupId")
-    # both spellings in one schema: the first that is not null counts
-    _twins: tuple[tuple[str, str], ...] = ()
-    _units_per_ms: int = 0
-    _properties: Cleanup = _as_it_is
-    _traits: Cleanup = _as_it_is
+    read: Read
     fields_found: tuple[str, ...] = ()
     fields_missing: tuple[str, ...] = ()
     tells_instant: bool = True
     refused: str = ""
-
-    def read(self, value: bytes, start: int) -> Event:
-        """The event whose body begins at `start` and ends with `value`. Any bytes raise DecodeError or nothing."""
-        datum = self._datum(value, start)
-        get = datum.get
-        for camel, snake in self._twins:
-            if datum[camel] is None:
-                datum[camel] = datum[snake]
-        message_id, anonymous_id, user_id, group_id = self._names
-        type_ = text(get("type"))
-        properties, properties_malformed = json_object(self._properties(get("properties")))
-        traits, traits_malformed = json_object(self._traits(get("traits")))
-        context = get("context")
-        if type(context) is not dict:
-            context = {}
-        return Event(
-            type_ and type_.lower(),
-            text(get("event")),
-            text(get("name")),
-            text(get(message_id)),
-            text(get(anonymous_id)),
-            text(get(user_id)),
-            text(get(group_id)),
-            timestamp_ms(get("timestamp"), self._units_per_ms),
-            properties,
-            traits,
-            consent_of(context.get("consent")),
-            context_of(context),
-            "properties" if properties_malformed else "traits" if traits_malformed else "",
-        )
 
 
 def plan(schema: object, named_schemas: Mapping[str, object] | None = None) -> Plan:
@@ -152,44 +95,44 @@ def plan(schema: object, named_schemas: Mapping[str, object] | None = None) -> P
     survey = Survey(parsed, names)
     if survey.bomb:
         return refusal("the writer schema has an array whose items take no bytes: a few bytes could claim any length")
-    return _plan(schema, parsed, names, _pure_python_reader(parsed) if survey.recursive else _reader(parsed))
-
-
-def _plan(schema: object, parsed: Any, names: Mapping[str, Any], reader: Reader) -> Plan:
-    fields = {field["name"]: field["type"] for field in parsed["fields"]}
-    properties, traits = fields.get("properties", "null"), fields.get("traits", "null")
-    message_id, anonymous_id, user_id, group_id = (name if name in fields else _SNAKE_CASE[name] for name in _IDS)
-    found, missing = compared([parsed], _WANTED, _SNAKE_CASE, names)
+    found, missing = compared([parsed], _WANTED, SNAKE_CASE, names)
+    read_datum = _pure_python_reader(parsed) if survey.recursive else _reader(parsed)
+    units_per_ms, clean = units_per_millisecond(schema), cleanups(parsed, names)
     return Plan(
-        reader,
-        (message_id, anonymous_id, user_id, group_id),
-        tuple((camel, _SNAKE_CASE[camel]) for camel in _IDS if camel in fields and _SNAKE_CASE[camel] in fields),
-        units_per_millisecond(schema),
-        plain if Survey(properties, names).odd else _as_it_is,
-        _traits_cleanup(traits, names),
+        lambda value, start: shaped(read_datum(value, start), units_per_ms, clean),
         tuple(found),
         tuple(missing),
         tells_instant(schema),
     )
 
 
-def _traits_cleanup(schema: Any, names: Mapping[str, Any]) -> Cleanup:
-    clean = plain if Survey(schema, names).odd else _as_it_is
+def cleanups(schema: Any, names: Mapping[str, Any]) -> Mapping[str, Cleanup]:
+    """What is to be done to the free objects of this schema, where something is."""
+    fields = {field["name"]: field["type"] for field in schema["fields"]}
+    properties, traits = fields.get("properties", "null"), fields.get("traits", "null")
+    return {
+        **({"properties": plain} if Survey(properties, names).odd else {}),
+        **_traits_cleanup(traits, names),
+    }
+
+
+def _traits_cleanup(schema: Any, names: Mapping[str, Any]) -> Mapping[str, Cleanup]:
+    clean = plain if Survey(schema, names).odd else None
     if not any(is_record(branch) for branch in branches(schema, names)):
-        return clean
+        return {"traits": clean} if clean else {}
 
     def without_nulls(value: Any) -> Any:
         # a record cannot leave a field out: null in it says "absent", where in a map it says "remove"
-        value = clean(value)
+        value = clean(value) if clean else value
         return {name: trait for name, trait in value.items() if trait is not None} if type(value) is dict else value
 
-    return without_nulls
+    return {"traits": without_nulls}
 
 
 def refusal(detail: str) -> Plan:
     """A plan for a schema that was found but is not for events: every record is undecodable, and `detail` says why."""
 
-    def refuse(_value: bytes, _start: int) -> Datum:
+    def refuse(_value: bytes, _start: int) -> Event:
         raise DecodeError(detail)
 
     return Plan(refuse, refused=detail)
@@ -200,7 +143,7 @@ def json_plan() -> Plan:
 
     A number in `timestamp` counts milliseconds, as in the shipped schema.
     """
-    return Plan(_json_datum, _units_per_ms=1)
+    return Plan(lambda value, start: shaped(_json_datum(value, start), 1, {}))
 
 
 def _json_datum(value: bytes, start: int) -> Datum:
@@ -209,9 +152,6 @@ def _json_datum(value: bytes, start: int) -> Datum:
     except (msgspec.MsgspecError, ValueError, RecursionError):
         # `from None`: what does not parse may be anything, and messages hold no content
         raise DecodeError("it is no JSON object") from None
-    for camel in _IDS:
-        if datum.get(camel) is None:
-            datum[camel] = datum.get(_SNAKE_CASE[camel])
     return datum
 
 
