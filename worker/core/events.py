@@ -138,14 +138,14 @@ def context_of(context: Datum) -> dict[str, object]:
     user_agent = context.get("userAgent")
     if agent := text(context.get("user_agent") if user_agent is None else user_agent):
         shaped["userAgent"] = agent
-    if page := _part(context.get("page"), PAGE):
+    if page := part_of(context.get("page"), PAGE):
         shaped["page"] = page
-    if campaign := _part(context.get("campaign"), CAMPAIGN):
+    if campaign := part_of(context.get("campaign"), CAMPAIGN):
         shaped["campaign"] = campaign
     return shaped
 
 
-def _part(value: object, names: tuple[str, ...]) -> dict[str, object] | None:
+def part_of(value: object, names: tuple[str, ...]) -> dict[str, object] | None:
     if type(value) is not dict:
         return None
     return {name: known for name in names if (known := text(value.get(name)))}

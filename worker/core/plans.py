@@ -9,14 +9,14 @@ And its message never holds content: it ends up in a header that operators read.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from io import BytesIO
+from struct import error as StructError  # noqa: N812 - an exception, whatever struct calls it
 from typing import Any, cast
 
 import fastavro
-import fastavro._read_py as pure_python_fastavro
 import msgspec
 from fastavro.schema import SchemaParseException, UnknownType
 
+from worker.core.avro.event_reader import EventReader
 from worker.core.events import CAMPAIGN, IDS, PAGE, SNAKE_CASE, Cleanup, Datum, DecodeError, Event, plain
 from worker.core.schema_facts import (
     Survey,
@@ -31,7 +31,6 @@ from worker.core.schema_facts import (
 from worker.core.shaping import shaped
 
 Read = Callable[[bytes, int], Event]
-Reader = Callable[[bytes, int], Datum]
 
 _WANTED: Wanted = (
     *((name, ()) for name in ("type", "event", "name", *IDS, "timestamp", "properties", "traits")),
@@ -96,14 +95,8 @@ def plan(schema: object, named_schemas: Mapping[str, object] | None = None) -> P
     if survey.bomb:
         return refusal("the writer schema has an array whose items take no bytes: a few bytes could claim any length")
     found, missing = compared([parsed], _WANTED, SNAKE_CASE, names)
-    read_datum = _pure_python_reader(parsed) if survey.recursive else _reader(parsed)
-    units_per_ms, clean = units_per_millisecond(schema), cleanups(parsed, names)
-    return Plan(
-        lambda value, start: shaped(read_datum(value, start), units_per_ms, clean),
-        tuple(found),
-        tuple(missing),
-        tells_instant(schema),
-    )
+    reader = EventReader(parsed, names, survey.recursive, units_per_millisecond(schema), cleanups(parsed, names))
+    return Plan(_guarded(reader.read), tuple(found), tuple(missing), tells_instant(schema))
 
 
 def cleanups(schema: Any, names: Mapping[str, Any]) -> Mapping[str, Cleanup]:
@@ -155,31 +148,18 @@ def _json_datum(value: bytes, start: int) -> Datum:
     return datum
 
 
-def _reader(schema: Any) -> Reader:
-    return _guarded(lambda stream: fastavro.schemaless_reader(stream, schema, None))
-
-
-def _pure_python_reader(schema: Any) -> Reader:
-    # fastavro's compiled reader goes down one level of the C stack for each level of nesting, without limit: 5,000
-    # bytes of a schema that contains itself end the process with a segmentation fault, at every redelivery. Its twin in
-    # Python raises RecursionError.
-    return _guarded(lambda stream: pure_python_fastavro.schemaless_reader(stream, schema, None))
-
-
-def _guarded(read: Callable[[BytesIO], Any]) -> Reader:
-    def datum(value: bytes, start: int) -> Datum:
-        stream = BytesIO(value)
-        stream.seek(start)
+def _guarded(read: Read) -> Read:
+    def read_event(value: bytes, start: int) -> Event:
         try:
-            read_datum: Datum = read(stream)
-        except EOFError:
+            return read(value, start)
+        except DecodeError:
+            raise
+        except (IndexError, EOFError, StructError):
             raise DecodeError("the bytes end before the event does") from None
-        except Exception as error:  # noqa: BLE001 - no list of what fastavro raises on any bytes could be trusted to be complete
+        except KeyError:
+            raise DecodeError("the bytes do not fit the writer schema (a union has no such branch)") from None
+        except Exception as error:  # noqa: BLE001 - no list of what is raised on any bytes could be trusted to be complete
             # `from None`: the message of a UnicodeDecodeError, for one, holds the bytes
             raise DecodeError(f"the bytes do not fit the writer schema ({type(error).__name__})") from None
-        left_over = len(value) - stream.tell()
-        if left_over:
-            raise DecodeError(f"{left_over} bytes are left over behind the event: it was written with another schema")
-        return read_datum
 
-    return datum
+    return read_event

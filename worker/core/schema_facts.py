@@ -19,7 +19,8 @@ _NUMBERS = ("int", "long", "float", "double")
 class Survey:
     """One walk over a schema, every named type looked at once.
 
-    `recursive`: a type contains itself, so that the bytes decide how deep reading goes. `bomb`: an array's items take
+    `recursive`: types that contain themselves, so that the bytes decide how deep reading goes; on every way round there
+    is one of them. `bomb`: an array's items take
     no bytes, so that a few bytes can claim 2**63 of them. `odd`: some value is none that JSON has (bytes, fixed, a
     logical type).
     """
@@ -28,7 +29,7 @@ class Survey:
         self._names = names
         self._open: set[str] = set()
         self._widths: dict[str, int] = {}
-        self.recursive = False
+        self.recursive: set[str] = set()
         self.bomb = False
         self.odd = False
         self._width(schema)
@@ -58,7 +59,7 @@ class Survey:
 
     def _width_of_name(self, name: str) -> int:
         if name in self._open:
-            self.recursive = True
+            self.recursive.add(name)
             return 1
         if name in self._widths:
             return self._widths[name]
@@ -85,6 +86,13 @@ def branches(schema: Any, names: Names) -> list[Any]:
 
 def is_record(schema: Any) -> bool:
     return isinstance(schema, dict) and schema["type"] in ("record", "error")
+
+
+def is_text(schema: Any) -> bool:
+    """A string and nothing made of it, whatever else a code generator has noted down."""
+    return schema == "string" or (
+        isinstance(schema, dict) and schema["type"] == "string" and "logicalType" not in schema
+    )
 
 
 def units_per_millisecond(schema: object) -> int:

@@ -1,6 +1,7 @@
 """An event from a decoded datum: fields by name, whatever they were read from (JSON lines, say).
 
-No bytes and no schema in here. What an event looks like is said here once, field by field.
+No bytes and no schema in here. What an event looks like is said here once, field by field; the reader of Avro bytes
+(`avro/event_reader.py`) does the same without the dicts in between, and tests hold the two against each other.
 """
 
 from collections.abc import Mapping

@@ -123,7 +123,7 @@ def test_a_schema_that_contains_itself_is_read() -> None:
 
 def test_bytes_that_nest_without_end_are_undecodable_and_end_no_process() -> None:
     schema = schema_of(next=["null", "E"])
-    with pytest.raises(DecodeError, match="RecursionError"):
+    with pytest.raises(DecodeError, match="more than 100 times"):
         plan(schema).read(b"\x02" * 100_000 + b"\x00", 0)
 
 

@@ -1,0 +1,72 @@
+import re
+from typing import Any
+
+import fastavro
+import pytest
+
+from tests.builders_avro import STRINGS, encode, read, schema_of, shipped_schema
+from worker.core.avro.event_reader import EventReader
+from worker.core.decoding import plan
+from worker.core.schema_facts import Survey
+
+
+def reader_of(schema: Any) -> EventReader:
+    names: dict[str, Any] = {}
+    parsed: Any = fastavro.parse_schema(schema, names)
+    return EventReader(parsed, names, Survey(parsed, names).recursive, 1, {})
+
+
+def test_no_word_of_a_schema_is_part_of_the_source() -> None:
+    words = {
+        "type": "record",
+        "name": "Evil_name",
+        "namespace": "evil_space",
+        "doc": "evil_doc",
+        "evil_key": "evil_value",
+        "fields": [
+            {"name": "evil_field", "type": "string", "doc": "evil_doc"},
+            {"name": "type", "type": {"type": "enum", "name": "Evil_enum", "symbols": ["evil_symbol"]}},
+            {"name": "context", "type": {"type": "record", "name": "Evil_context", "fields": [
+                {"name": "evil_inside", "type": {"type": "map", "values": "long"}},
+                {"name": "page", "type": ["null", {"type": "fixed", "name": "Evil_fixed", "size": 3}]},
+            ]}},
+        ],
+    }  # fmt: skip
+    source = reader_of(words).source
+    assert "evil" not in source.lower()
+    assert "event_type" in source
+
+
+def test_the_source_of_the_shipped_schema_reads_known_texts_in_place() -> None:
+    source = reader_of(shipped_schema()).source
+    in_place = set(re.findall(r"(\w+) = data\[at:end\].decode\(\)", source))
+    assert in_place == {
+        *(f"event_{name}" for name in ("type", "event", "name", "messageId", "anonymousId", "userId", "groupId")),
+        *("context_ip", "context_userAgent", "page_url", "page_title", "page_referrer"),
+        *(f"campaign_{name}" for name in ("source", "medium", "name", "term", "content")),
+    }
+
+
+def test_parts_come_in_dreamdatas_order_whatever_the_schemas() -> None:
+    part = schema_of(title="string", url="string") | {"name": "Page"}
+    context = schema_of(campaign=STRINGS, page=part, userAgent="string", ip="string") | {"name": "Context"}
+    datum = {"campaign": {"source": "s"}, "page": {"title": "t", "url": "u"}, "userAgent": "a", "ip": "i"}
+    made = read(schema_of(context=context), {"context": datum}).context
+    assert list(made) == ["ip", "userAgent", "page", "campaign"]
+    assert list(made["page"]) == ["url", "title"]  # type: ignore[call-overload]  # a page is a dict
+
+
+@pytest.mark.parametrize("optional", [False, True], ids=["required", "optional"])
+def test_a_context_without_any_field_is_read(*, optional: bool) -> None:
+    empty = schema_of() | {"name": "Context"}
+    schema = schema_of(type="string", context=["null", empty] if optional else empty)
+    assert read(schema, {"type": "page", "context": {}}).context == {}
+
+
+def test_one_plan_reads_event_after_event() -> None:
+    made = plan(shipped_schema())
+    whole = {"ip": "1", "page": {"url": "u"}, "campaign": {"source": "s"}, "consent": {"a": True}}
+    events = [{"type": "page", "context": whole}, {"type": "page", "context": None}, {"type": "page", "context": {}}]
+    bodies = [encode(shipped_schema(), event) for event in events]
+    alone = [plan(shipped_schema()).read(body, 0) for body in bodies]
+    assert [made.read(body, 0) for body in bodies * 2] == alone * 2
