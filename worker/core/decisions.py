@@ -18,9 +18,9 @@ from worker.core.outcomes import DeadLetter, Reason, Stage
 from worker.core.payloads import (
     MAX_MESSAGE_ID_CHARACTERS,
     NotJsonError,
+    Timestamps,
     derived_message_id,
     encode,
-    timestamp_text,
 )
 from worker.core.records import Record, TopicPartition
 
@@ -61,6 +61,7 @@ class Decider:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
+        self._timestamps = Timestamps()
         self._labels = policy.mapping.targets | {"page", "identify"}
 
     def decide(
@@ -150,11 +151,13 @@ class Decider:
         if event.malformed:
             raise _invalid(f"{event.malformed} are a string that holds no JSON object")
         message_id = event.message_id or derived_message_id(tp, record)
-        traits = {key: value for key, value in self._chosen(event.traits or {}).items() if value is not None}
+        traits: Traits = {}
+        if event.traits:
+            traits = {key: value for key, value in self._chosen(event.traits).items() if value is not None}
         if event.type != "identify":
             known = identities.traits_for(visitor, event.user_id, at_ms=event.timestamp_ms, offset=record.offset)
             traits = self._chosen({**known, **traits}) if known else traits
-        payload = self._payload(event, name, message_id, timestamp_text(event.timestamp_ms), traits)
+        payload = self._payload(event, name, message_id, self._timestamps.text(event.timestamp_ms), traits)
         label = name if name in self._labels else OTHER
         return Item(record, payload, message_id, label, bool(traits), schema)
 

@@ -156,7 +156,8 @@ class Intake:
         # Before the decision, not after it: what this event teaches belongs into its own span, not into that of the
         # suspects before it.
         lane.undecodable_in_a_row = 0
-        lane.acquit(now)
+        if lane.suspects:
+            lane.acquit(now)
         return event, self.decider.decide(lane.tp, record, event, lane.identities, schema=ref, now=now)
 
     def event_of(self, record: Record) -> Event | None:

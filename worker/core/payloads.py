@@ -18,6 +18,9 @@ ID_NAMESPACE = UUID("2f37222d-2f5f-5a98-82a4-0858d83cac90")
 
 MAX_MESSAGE_ID_CHARACTERS = 100
 
+# Partitions are read side by side, and a backlog's clocks are hours apart.
+REMEMBERED_MINUTES = 1_000
+
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # UTC by definition; naive arithmetic takes half the time
 _encode = msgspec.json.Encoder().encode
 
@@ -26,9 +29,25 @@ class NotJsonError(ValueError):
     """Reject: JSON has no word for something in what would be sent, or it is nested too deeply to be written."""
 
 
-def timestamp_text(timestamp_ms: int) -> str:
-    """`2026-06-06T11:11:14.000Z` for UTC epoch milliseconds between the years 0001 and 9999."""
-    return (_EPOCH + timedelta(milliseconds=timestamp_ms)).isoformat(timespec="milliseconds") + "Z"
+class Timestamps:
+    """Writes the times of events, which mostly fall into the minute of the one before: dates are worked out once a
+    minute.
+    """
+
+    def __init__(self) -> None:
+        self._minutes: dict[int, str] = {}
+
+    def text(self, timestamp_ms: int) -> str:
+        """`2026-06-06T11:11:14.000Z` for UTC epoch milliseconds between the years 0001 and 9999."""
+        minute, milliseconds = divmod(timestamp_ms, 60_000)
+        return f"{self._minutes.get(minute) or self._begin(minute)}{milliseconds / 1000:06.3f}Z"
+
+    def _begin(self, minute: int) -> str:
+        if len(self._minutes) >= REMEMBERED_MINUTES:
+            self._minutes.clear()
+        text = (_EPOCH + timedelta(minutes=minute)).isoformat().removesuffix("00")
+        self._minutes[minute] = text
+        return text
 
 
 def derived_message_id(tp: TopicPartition, record: Record) -> str:

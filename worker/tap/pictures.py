@@ -11,7 +11,7 @@ import msgspec
 
 from worker.core.consent import ALWAYS_GRANTED
 from worker.core.decoding import Event
-from worker.core.payloads import timestamp_text
+from worker.core.payloads import Timestamps
 from worker.masking import masked_event
 from worker.tap.moments import Moment, Reply
 
@@ -59,7 +59,7 @@ class Pictures:
 
 def _input(event: Event) -> Stage:
     """In Signal's words, absent fields left out."""
-    timestamp = None if event.timestamp_ms is None else timestamp_text(event.timestamp_ms)
+    timestamp = None if event.timestamp_ms is None else Timestamps().text(event.timestamp_ms)
     fields: Stage = {
         "type": event.type,
         "event": event.event,

@@ -3,8 +3,8 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from tests.builders import TP, record, tp
-from worker.core.payloads import batch_id, derived_message_id, encode, timestamp_text
+from tests.builders import TIME_MS, TP, record, tp
+from worker.core.payloads import REMEMBERED_MINUTES, Timestamps, batch_id, derived_message_id, encode
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,16 @@ from worker.core.payloads import batch_id, derived_message_id, encode, timestamp
     ],
 )
 def test_a_timestamp_has_milliseconds_and_a_z(timestamp_ms: int, text: str) -> None:
-    assert timestamp_text(timestamp_ms) == text
+    assert Timestamps().text(timestamp_ms) == text
+
+
+def test_a_timestamp_is_the_same_whatever_was_written_before() -> None:
+    times = [TIME_MS + step * 20_001 for step in range(3 * REMEMBERED_MINUTES)]
+    timestamps = Timestamps()
+    written = [timestamps.text(time) for time in times + times[::-1]]
+    alone = [Timestamps().text(time) for time in times]
+    assert written == alone + alone[::-1]
+    assert len(set(written)) == len(times)
 
 
 def test_a_derived_id_is_fixed_for_ever() -> None:
