@@ -4,6 +4,7 @@ The pure-Python twin of fastavro's reader is asked, because the compiled one tak
 left" and ends the process with a segmentation fault where bytes nest deeply enough.
 """
 
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any, cast
 
@@ -24,8 +25,18 @@ def value_of(parsed: Any, body: bytes) -> tuple[Any, int]:
 
 
 def event_of(schema: dict[str, Any], body: bytes) -> Event:
+    return events_of(schema)(body)
+
+
+def events_of(schema: dict[str, Any]) -> Callable[[bytes], Event]:
+    """Reads events of this schema, one after the other."""
     names: dict[str, Any] = {}
     parsed: Any = fastavro.parse_schema(cast(Any, without_timestamp_type(schema)), names)
-    datum, end = value_of(parsed, body)
-    assert end == len(body)
-    return shaped(datum, units_per_millisecond(schema), cleanups(parsed, names))
+    units_per_ms, clean = units_per_millisecond(schema), cleanups(parsed, names)
+
+    def read(body: bytes) -> Event:
+        datum, end = value_of(parsed, body)
+        assert end == len(body)
+        return shaped(datum, units_per_ms, clean)
+
+    return read

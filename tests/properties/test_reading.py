@@ -1,5 +1,6 @@
 """The reader made once per schema and fastavro, for all of Avro: one must see what the other sees."""
 
+import json
 from contextlib import suppress
 from typing import Any
 
@@ -8,14 +9,21 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tests import oracle
+from tests.builders import SCHEMA, TP, TTL_MS, policy, record
+from tests.builders_avro import shipped_schema
 from tests.properties.avro_strategies import BodyMaker, event_schemas, schemas
 from worker.core.avro.reading import reader
 from worker.core.avro.skipping import skipper
+from worker.core.batching import Item
+from worker.core.decisions import Decider
 from worker.core.decoding import DecodeError, plan
+from worker.core.identity import Identities
 from worker.core.schema_facts import Survey
+from worker.demo.site import recorded
+from worker.encoding import single_object_encoder
 
 # drawing a schema and bytes for it takes longer than reading them
-drawn_twice = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+drawn_twice = settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def parsed(schema: Any) -> tuple[Any, dict[str, Any], Survey]:
@@ -45,11 +53,11 @@ def test_a_value_is_read_as_fastavro_reads_it_and_skipped_as_far(schema: Any, da
 @given(event_schemas(), st.data())
 def test_an_event_is_what_fastavro_and_the_plain_shaping_make_of_it(schema: Any, data: st.DataObject) -> None:
     result, names, _ = parsed(schema)
-    made = plan(schema)
+    made, read_slowly = plan(schema), oracle.events_of(schema)
     for _ in range(3):
         body = data.draw(st.composite(lambda draw: BodyMaker(draw, names).of(result))())
         # the text tells 0 from False and NaN from nothing, and sees the order of names
-        assert repr(made.read(body, 0)) == repr(oracle.event_of(schema, body))
+        assert repr(made.read(body, 0)) == repr(read_slowly(body))
 
 
 @drawn_twice
@@ -81,3 +89,20 @@ def test_hostile_bytes_of_any_schema_raise_decode_error_or_nothing(
     ):
         with suppress(DecodeError):
             made.read(hostile, 0)
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=10)
+def test_what_is_sent_is_the_same_to_the_byte(seed: int) -> None:
+    schema = shipped_schema()
+    made, read_slowly = plan(schema), oracle.events_of(schema)
+    decider, known, known_slowly = Decider(policy()), Identities(TTL_MS), Identities(TTL_MS)
+    payloads = 0
+    for offset, one in enumerate(recorded(seed=seed, events=60, encode=single_object_encoder(json.dumps(schema)))):
+        if one.value is None or not one.message_id:
+            continue
+        read, slowly = made.read(one.value, 10), read_slowly(one.value[10:])
+        decision = decider.decide(TP, record(offset), read, known, schema=SCHEMA, now=0.0)
+        assert decision == decider.decide(TP, record(offset), slowly, known_slowly, schema=SCHEMA, now=0.0)
+        payloads += isinstance(decision, Item)
+    assert payloads > 0

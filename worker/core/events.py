@@ -43,8 +43,8 @@ class Event(msgspec.Struct, frozen=True):
 
     Texts are as they came, `type` in lower case; an empty one is None. `timestamp_ms` is the UTC epoch, cut and not
     rounded; None means missing or unreadable. `context` has Dreamdata's shape and order, without empty parts. `consent`
-    is the first of its three shapes that was not null. `malformed` is "" or the one of `properties` and `traits` that
-    is neither an object nor a string that holds one.
+    is the first of its three shapes that was not null; events share it, so nobody may change it. `malformed` is "" or
+    the one of `properties` and `traits` that is neither an object nor a string that holds one.
     """
 
     type: str | None = None

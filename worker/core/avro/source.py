@@ -21,13 +21,12 @@ branch = data[at]
 if branch == {text}:
     size = data[at + 1]
     if size & 129:
-        size, at = length(data, at + 1)
+        size, start = length(data, at + 1)
+        at = start + size
     else:
-        size >>= 1
-        at += 2
-    end = at + size
-    {local} = data[at:end].decode()
-    at = end
+        start = at + 2
+        at = start + (size >> 1)
+    {local} = data[start:at].decode()
 elif branch == {null}:
     {local} = None
     at += 1
@@ -51,13 +50,12 @@ else:
 _TEXT = """\
 size = data[at]
 if size & 129:
-    size, at = length(data, at)
+    size, start = length(data, at)
+    at = start + size
 else:
-    size >>= 1
-    at += 1
-end = at + size
-{local} = data[at:end].decode()
-at = end
+    start = at + 1
+    at = start + (size >> 1)
+{local} = data[start:at].decode()
 """
 _OPTIONAL = """\
 branch = data[at]
@@ -86,7 +84,7 @@ def _as_it_is(read: Read) -> Read:
 
 class Source:
     """The lines of `def read(data, at)`, in which `data` are the bytes and `at` is the index reached. Besides these,
-    `branch`, `size` and `end` are its own; the names of all other locals are the caller's.
+    `branch`, `size` and `start` are its own; the names of all other locals are the caller's.
     """
 
     def __init__(self, names: Names, recursive: set[str], bound: Mapping[str, object]) -> None:

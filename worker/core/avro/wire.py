@@ -42,6 +42,9 @@ def block(data: bytes, at: int) -> tuple[int, int, int]:
 
     The third number is the index behind them where the writer has said it (with a negative count), else 0.
     """
+    count = data[at]
+    if not count & 129:
+        return count >> 1, at + 1, 0
     count, at = long(data, at)
     if count >= 0:
         return count, at, 0
