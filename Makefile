@@ -16,7 +16,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 DEMO_STAMP := $(if $(wildcard $(VENV)/.installed-dev),$(VENV)/.installed-dev,$(VENV)/.installed-demo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-live test bench mutants check format lint run lock picture clean
+.PHONY: help setup demo demo-live test soak bench mutants check format lint run lock picture clean
 
 help:  ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,8 +45,11 @@ format: setup  ## Put the code in order
 	$(BIN)/ruff check --fix --exit-zero
 	$(BIN)/ruff format
 
-test: setup  ## All tests, real Kafka included
+test: setup  ## All tests but the soak, real Kafka included
 	@$(BIN)/pytest $(ARGS)
+
+soak: setup  ## The tests that take minutes: crashes, restarts and outages under load, at random moments
+	@$(BIN)/pytest -m soak --timeout 400 $(ARGS)
 
 bench: setup  ## What an event costs, against two scripts in the same run (about ten minutes)
 	@$(BIN)/python -m benchmarks $(ARGS)

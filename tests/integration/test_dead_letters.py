@@ -2,7 +2,7 @@
 
 from tests.fakes import delivered_ids
 from tests.integration.cluster import Cluster, Message
-from tests.integration.conftest import StartWorker
+from tests.integration.fixtures import StartWorker
 from tests.integration.harness import wait_until
 from tests.integration.signals import ids, signals
 from tests.integration.test_delivery import settled

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fakes import delivered_ids
 from tests.integration.cluster import Cluster, Message
-from tests.integration.conftest import StartWorker
+from tests.integration.fixtures import StartWorker
 from tests.integration.harness import wait_until
 from tests.integration.signals import GRANTED, ids, signal
 from worker.core.outcomes import Outcome, Reason
