@@ -241,6 +241,15 @@ def test_delayed_requests_wait_side_by_side(sandbox: Sandbox) -> None:
     assert delivered_ids(sandbox) == {f"evt_{n}": 1 for n in range(20)}
 
 
+def test_replacing_faults_releases_what_they_hold(sandbox: Sandbox) -> None:
+    put_faults(sandbox, {"delay_ms": 60_000, "status": 503, "message_id": "evt_1"}, {"delay_ms": 60_000})
+    with ThreadPoolExecutor(2) as pool:
+        posts = [pool.submit(post, sandbox, message_id) for message_id in ("evt_1", "evt_2")]
+        wait_until(lambda: sandbox.ledger.in_flight == 2, 10, "both are held")
+        put_faults(sandbox, {"status": 400})
+        assert [each.result(10).status for each in posts] == [503, 200], "answered as was ordered for them"
+
+
 def test_stopping_does_not_wait_for_a_delay() -> None:
     sandbox = Sandbox(key="abc123")
     sandbox.start()

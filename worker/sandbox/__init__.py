@@ -8,7 +8,8 @@ way of an event is in here: it must judge a body as a stranger would.
 Every field may be left out, but for one of status and delay_ms. The first fault that fits a request is applied: it
 waits delay_ms, then answers status (0 hangs up instead) without looking further: a batch that it answers 200 is lost.
 Without a status the request goes its usual way after the delay. A message_id picks the requests whose batch holds that
-event; a fault without count stays until `[]` clears it.
+event; a fault without count stays until `[]` clears it. Replacing faults also ends the delays that are being waited
+out: what they hold is answered at once, as was ordered.
 """
 
 import asyncio
@@ -77,7 +78,8 @@ class Sandbox:
         """Returns when connections are accepted; OSError where the address cannot be had."""
         listener = _listener(*self._address)
         self._address = (self._address[0], listener.getsockname()[1])
-        self._state.stopping = asyncio.Event()  # one that was waited for belongs to the loop of an earlier start
+        self._state.is_stopping = False
+        self._state.released = asyncio.Event()  # one that was waited for belongs to the loop of an earlier start
         config = uvicorn.Config(
             make_app(self._state),
             http=_Protocol,
@@ -100,7 +102,7 @@ class Sandbox:
             return
         self._server.should_exit = True
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._state.stopping.set)
+            self._loop.call_soon_threadsafe(self._state.stop)
         self._thread.join()
         self._server = self._thread = self._loop = None
 

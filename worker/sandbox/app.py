@@ -9,6 +9,7 @@ import binascii
 import hashlib
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -42,7 +43,18 @@ class State:
     key: str | None
     ledger: ledger.Ledger
     faults: Faults = field(default_factory=Faults)
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    is_stopping: bool = False
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def release(self) -> None:
+        """Whoever waits out a delay goes on now. On the server's own loop only."""
+        self.released.set()
+        self.released = asyncio.Event()
+
+    def stop(self) -> None:
+        """As `release`, and nobody waits any more."""
+        self.is_stopping = True
+        self.released.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +128,9 @@ class _Pages:
     ) -> _Verdict:
         """Faults come before all else, the key included: they imitate a service that is broken."""
         if fault := self._state.faults.take(message_ids):
-            if await self._is_stopped_within(fault.delay_ms / 1000):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._state.released.wait(), fault.delay_ms / 1000)
+            if self._state.is_stopping:
                 return _Verdict(HANG_UP, {"error": "the sandbox was stopped"})
             if fault.status is not None:
                 return _ordered(fault)
@@ -131,13 +145,6 @@ class _Pages:
             return _refused(refusal) if refusal else _Verdict(200, {"success": True}, accepted=content)
         return _refused(content)
 
-    async def _is_stopped_within(self, seconds: float) -> bool:
-        try:
-            await asyncio.wait_for(self._state.stopping.wait(), seconds)
-        except TimeoutError:
-            return False
-        return True
-
     async def put_faults(self, request: Request) -> Response:
         body, length = await _body(request, _FAULTS_MAX_BYTES)
         try:
@@ -146,6 +153,7 @@ class _Pages:
             self._state.faults.put(read_faults(body))
         except FaultError as error:
             return _json({"problems": error.problems}, 400)
+        self._state.release()
         return _json(self._state.faults.left())
 
     async def faults(self, request: Request) -> Response:
