@@ -79,7 +79,7 @@ def edges_of(settings: Settings, loop: Loop, inbox: Inbox, clock: Clock) -> Edge
             backoff=Backoff(settings.retry_initial_seconds, settings.retry_max_seconds),
         ),
         committer=Committer(
-            client_properties(settings), names, group, cluster, inbox.put, _wall_ms, identity_ttl_ms=ttl_ms
+            client_properties(settings), names, group, cluster, inbox.put, wall_ms, identity_ttl_ms=ttl_ms
         ),
         schemas=Schemas(settings.schema_dir, registry_of(settings), inbox.put, clock),
         identity_log=IdentityLog(client_properties(settings), names, group, cluster, ttl_ms, inbox.put, clock),
@@ -121,6 +121,6 @@ def patience_seconds(settings: Settings) -> float:
     return max(settings.watchdog_seconds, settings.request_timeout_seconds + 5, lingering)
 
 
-def _wall_ms(moment: float) -> int:
+def wall_ms(moment: float) -> int:
     """The time of day of a moment on the monotonic clock, in epoch milliseconds."""
     return round((time.time() - (time.monotonic() - moment)) * 1000)

@@ -93,8 +93,15 @@ class Cluster:
         wait_until(lambda: self._has_leaders(topic, total), 10, f"leaders for the partitions of {topic}")
 
     def set_config(self, topic: str, name: str, value: str) -> None:
+        self._set_config(ResourceType.TOPIC, topic, name, value)
+
+    def set_group_config(self, group: str, name: str, value: str) -> None:
+        """What the broker grants this group under KIP-848 (`consumer.session.timeout.ms`)."""
+        self._set_config(ResourceType.GROUP, group, name, value)
+
+    def _set_config(self, kind: ResourceType, of: str, name: str, value: str) -> None:
         entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        resource = ConfigResource(kind, of, incremental_configs=[entry])
         self._admin.incremental_alter_configs([resource])[resource].result(timeout=10)
 
     def config(self, topic: str) -> dict[str, str]:

@@ -14,11 +14,12 @@ from tests.integration.cluster import Cluster
 from tests.integration.harness import WorkerProcess
 from worker.demo.broker import EmbeddedKafka
 from worker.demo.jars import find_java
+from worker.demo.process import RUN
 from worker.sandbox import Sandbox
 
 
 class StartWorker(Protocol):
-    def __call__(self, **settings: str) -> WorkerProcess: ...
+    def __call__(self, *program: str, **settings: str) -> WorkerProcess: ...
 
 
 @pytest.fixture(scope="session")
@@ -66,12 +67,13 @@ def sandbox() -> Iterator[Sandbox]:
 def start_worker(cluster: Cluster, tmp_path: Path) -> Iterator[StartWorker]:
     """Starts a worker with these settings on top of a test's usual ones.
 
-    KAFKA_TOPICS, KAFKA_CONSUMER_GROUP and DREAMDATA_URL are the test's to give. All are gone when the test ends.
+    KAFKA_TOPICS, KAFKA_CONSUMER_GROUP and DREAMDATA_URL are the test's to give, and `program` where Python is to be
+    started with something else than `-m worker run`. All are gone when the test ends.
     """
     running: list[WorkerProcess] = []
     numbers = count(1)
 
-    def start(**settings: str) -> WorkerProcess:
+    def start(*program: str, **settings: str) -> WorkerProcess:
         usual = {
             "KAFKA_BROKERS": cluster.bootstrap_servers,
             "DREAMDATA_API_KEY": "test-key",
@@ -82,7 +84,7 @@ def start_worker(cluster: Cluster, tmp_path: Path) -> Iterator[StartWorker]:
         }
         if "DREAMDATA_API_KEY_FILE" in settings:
             del usual["DREAMDATA_API_KEY"]
-        worker = WorkerProcess({**usual, **settings}, tmp_path / f"worker-{next(numbers)}.log")
+        worker = WorkerProcess({**usual, **settings}, tmp_path / f"worker-{next(numbers)}.log", program=program or RUN)
         running.append(worker)
         return worker
 

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from worker.demo.broker import free_port
@@ -17,6 +17,8 @@ from worker.errors import WorkerError
 
 # Without these there is no Python. What else the user has set (a real API key, say) is none of this worker's business.
 _INHERITED = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR")
+# what Python is started with
+RUN = ("-m", "worker", "run")
 _LOG_TAIL_CHARACTERS = 4_000
 
 
@@ -27,13 +29,13 @@ class WorkerEndedError(WorkerError):
 class WorkerProcess:
     """Its output goes to `log`. End it with `close`, which kills what still runs; it also dies with this process."""
 
-    def __init__(self, settings: Mapping[str, str], log: Path, *, command: tuple[str, ...] = ("run",)) -> None:
+    def __init__(self, settings: Mapping[str, str], log: Path, *, program: Sequence[str] = RUN) -> None:
         self.port = int(settings.get("PORT") or free_port())
         self.log = log
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "worker", *command],
+                [sys.executable, *program],
                 env={**inherited, "LOG_FORMAT": "json", **settings, "PORT": str(self.port)},
                 cwd=log.parent,
                 stdin=subprocess.DEVNULL,
