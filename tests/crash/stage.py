@@ -1,0 +1,113 @@
+"""A topic, a group under one of Kafka's protocols, the workers that serve it, and the audit of what they did.
+
+No assertions in here, and no fixtures (`conftest.py` has them).
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from tests.crash.driver import Point
+from tests.integration.audit import Audit, CommitWatch, audit
+from tests.integration.cluster import Cluster, Message, Stored
+from tests.integration.fixtures import StartWorker
+from tests.integration.harness import WorkerProcess, wait_until
+from tests.integration.signals import signal
+from worker.sandbox import Sandbox
+
+COOPERATIVE, EAGER, KIP_848 = "cooperative-sticky", "eager", "kip-848"
+# The least a test's broker grants; the worker's default is 12 s, and under KIP-848 the broker's 45 s.
+SESSION_MS = 3_000
+# A third of it is waited for an answer when a partition is taken away; a session must not be longer.
+POLL_INTERVAL_MS = 6_000
+
+_DRIVER = str(Path(__file__).with_name("driver.py"))
+
+
+class Stage:
+    """`produced` is all that was published, in order; a partition's events are `p0_0`, `p0_1`, ..."""
+
+    def __init__(self, cluster: Cluster, sandbox: Sandbox, start_worker: StartWorker, protocol: str) -> None:
+        self.cluster = cluster
+        self.sandbox = sandbox
+        self.protocol = protocol
+        self.group = cluster.unique("group")
+        self.topic = ""
+        self.produced: list[Stored] = []
+        self._start_worker = start_worker
+        self._client: dict[str, object] = {"partition.assignment.strategy": "range"} if protocol == EAGER else {}
+
+    def make_topic(self, partitions: int) -> None:
+        self.topic = self.cluster.make_topic(partitions)
+
+    def shorten_session(self) -> None:
+        """For members that start from now on, to what the broker grants at least."""
+        if self.protocol == KIP_848:
+            self.cluster.set_group_config(self.group, "consumer.session.timeout.ms", str(SESSION_MS))
+        else:
+            self._client |= {"session.timeout.ms": SESSION_MS, "heartbeat.interval.ms": SESSION_MS // 6}
+
+    def shorten_revocation(self) -> None:
+        """For members that start from now on: a partition goes after two seconds, whatever is on the wire."""
+        self._client["max.poll.interval.ms"] = POLL_INTERVAL_MS
+        if self.protocol != KIP_848:
+            self._client["session.timeout.ms"] = POLL_INTERVAL_MS
+
+    def produce(self, count: int, *, partitions: Collection[int] = (0,)) -> None:
+        """So many events more in each of these partitions."""
+        messages = []
+        for partition in partitions:
+            first = sum(stored.partition == partition for stored in self.produced)
+            for number in range(first, first + count):
+                event = signal(f"p{partition}_{number}", f"df_{number % 100}", properties={"padding": "x" * 200})
+                messages.append(Message(event.value, event.key, partition=partition))
+        self.produce_messages(messages)
+
+    def produce_messages(self, messages: Sequence[Message]) -> None:
+        self.produced += self.cluster.produce(self.topic, messages)
+
+    def start(self, *program: str, **settings: str) -> WorkerProcess:
+        ours = {
+            "KAFKA_TOPICS": self.topic,
+            "KAFKA_CONSUMER_GROUP": self.group,
+            "KAFKA_GROUP_PROTOCOL": "consumer" if self.protocol == KIP_848 else "classic",
+            "KAFKA_CLIENT": json.dumps(self._client | json.loads(settings.pop("KAFKA_CLIENT", "{}"))),
+            "DREAMDATA_URL": self.sandbox.url,
+            "REQUEST_TIMEOUT_SECONDS": "300",
+        }
+        return self._start_worker(*program, **ours, **settings)
+
+    def start_mortal(
+        self, point: Point, *, occurrence: int = 1, number: str = "SIGKILL", **settings: str
+    ) -> WorkerProcess:
+        """One that sends itself the signal when it reaches the point for the n-th time."""
+        return self.start(_DRIVER, point, str(occurrence), number, **settings)
+
+    def committed(self) -> dict[int, int]:
+        return self.cluster.committed(self.group, self.topic)
+
+    def is_settled(self, partition: int | None = None) -> bool:
+        """Whether all there is, or all of that partition, is committed."""
+        committed, ends = self.committed(), self.cluster.end_offsets(self.topic)
+        return committed == ends if partition is None else committed.get(partition) == ends[partition]
+
+    def wait_settled(self, timeout_seconds: float = 90) -> None:
+        wait_until(self.is_settled, timeout_seconds, f"all is committed: {self.cluster.end_offsets(self.topic)}")
+
+    def audit(self) -> Audit:
+        return audit(self.cluster, self.sandbox, self.group, self.produced)
+
+    def watch_commits(self) -> CommitWatch:
+        return CommitWatch(self.cluster, self.group, self.topic)
+
+
+def partitions_of(worker: WorkerProcess) -> set[int]:
+    """What it holds, as its log says."""
+    held: set[int] = set()
+    for line in worker.log_lines():
+        partition = line.get("partition")
+        if isinstance(partition, int) and line.get("event") == "partition.assigned":
+            held.add(partition)
+        elif isinstance(partition, int) and line.get("event") == "partition.revoked":
+            held.discard(partition)
+    return held

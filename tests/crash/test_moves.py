@@ -1,0 +1,101 @@
+"""An answer that comes when its partition has moved on: it settles nothing, and writes nothing."""
+
+import pytest
+
+from tests.crash.conftest import MakeStage
+from tests.crash.stage import COOPERATIVE, EAGER, KIP_848, Stage, partitions_of
+from tests.fakes import put_faults
+from tests.integration.harness import WorkerProcess, wait_until
+
+PROTOCOLS = [
+    COOPERATIVE,
+    pytest.param(EAGER, marks=pytest.mark.soak),
+    pytest.param(KIP_848, marks=pytest.mark.soak),
+]
+ONE_EACH = {"BATCH_MAX_EVENTS": "1"}
+
+
+def start_and_hold(stage: Stage, answer: dict[str, object]) -> WorkerProcess:
+    """A worker with two partitions and one request of each on the wire; whatever is asked next is answered 503."""
+    stage.shorten_revocation()
+    stage.make_topic(partitions=2)
+    stage.produce(20, partitions=(0, 1))
+    put_faults(stage.sandbox, {"delay_ms": 3_600_000, "count": 2, **answer}, {"status": 503})
+    worker = stage.start(**ONE_EACH)
+    worker.wait_ready()
+    wait_until(lambda: stage.sandbox.ledger.in_flight == 2, 30, "both are held")
+    return worker
+
+
+def move_one(stage: Stage) -> tuple[WorkerProcess, int]:
+    """Another worker, and the partition that has moved to it and that it works on."""
+    second = stage.start(**ONE_EACH)
+    wait_until(lambda: partitions_of(second), 60, "a partition has moved")
+    (moved,) = partitions_of(second)
+    wait_until(lambda: was_tried_again(stage, moved), 30, "its new owner works on it")
+    return second, moved
+
+
+def was_tried_again(stage: Stage, partition: int, after: float = 0.0) -> bool:
+    """Whether the first event of the partition was answered 503 by now, in a request begun after that moment."""
+    return any(
+        f"p{partition}_0" in request.message_ids and request.started_at.monotonic > after
+        for request in stage.sandbox.ledger.requests()
+    )
+
+
+def release(stage: Stage, moved: int, first: WorkerProcess, outcome: str) -> None:
+    """Lets the held answers go, and all others through, but not what the moved partition tries again."""
+    put_faults(stage.sandbox, {"status": 503, "message_id": f"p{moved}_0"})
+    wait_until(
+        lambda: any(line["partition"] == moved for line in first.logged(outcome)), 30, "the late answer was heard"
+    )
+    wait_until(lambda: stage.is_settled(1 - moved), 60, "the other partition is committed to its end")
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        pytest.param({}, "batch.delivered", id="taken"),
+        pytest.param({"status": 400}, "batch.rejected", id="refused"),
+    ],
+)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_answer_that_comes_after_its_partition_has_moved_commits_nothing_and_writes_no_dead_letter(
+    make_stage: MakeStage, protocol: str, answer: dict[str, object], outcome: str
+) -> None:
+    stage = make_stage(protocol)
+    first = start_and_hold(stage, answer)
+    with stage.watch_commits() as watch:
+        second, moved = move_one(stage)
+        release(stage, moved, first, outcome)
+        assert stage.committed().get(moved, 0) == 0, "its new owner's answer is still to come"
+        put_faults(stage.sandbox)
+        stage.wait_settled()
+    run = stage.audit()
+    # what was on the wire is taken twice, or its only outcome is the new owner's
+    run.verify(max_repeats=2 if outcome == "batch.delivered" else 0)
+    assert not [letter for letter in run.letters if letter.partition == moved]
+    watch.verify(run)
+    assert [first.terminate(), second.terminate()] == [0, 0]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_answer_from_before_a_partition_left_and_came_back_commits_nothing(
+    make_stage: MakeStage, protocol: str
+) -> None:
+    stage = make_stage(protocol)
+    first = start_and_hold(stage, {})
+    with stage.watch_commits() as watch:
+        second, moved = move_one(stage)
+        assert second.terminate() == 0
+        left_at = stage.sandbox.ledger.requests()[-1].ended_at.monotonic
+        wait_until(lambda: was_tried_again(stage, moved, after=left_at), 60, "it has come back, and is worked on")
+        release(stage, moved, first, "batch.delivered")
+        assert stage.committed().get(moved, 0) == 0, "the answer to its new attempt is still to come"
+        put_faults(stage.sandbox)
+        stage.wait_settled()
+    run = stage.audit()
+    run.verify(max_repeats=2)
+    watch.verify(run)
+    assert first.terminate() == 0
