@@ -9,6 +9,7 @@ let an old owner's offsets through.
 import queue
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from logging import getLogger
@@ -123,6 +124,10 @@ class Committer:
         self._thread.join(timeout_seconds)
 
     def _work(self) -> None:
+        # Not left to the first commit: until that is through, a crash repeats all that was answered. Where it fails,
+        # the first commit tries again, and reports.
+        with suppress(_RefusedError):
+            self._ready()
         while (job := self._queue.get()) is not None:
             commit, group_metadata = job
             try:
