@@ -4,22 +4,31 @@ No assertions in here, and no fixtures (`conftest.py` has them).
 """
 
 import json
+import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from signal import SIGKILL
 
 from tests.crash.driver import Point
-from tests.integration.audit import Audit, CommitWatch, audit
+from tests.integration.audit import Audit, CommitWatch, at_risk, audit
 from tests.integration.cluster import Cluster, Message, Stored
 from tests.integration.fixtures import StartWorker
 from tests.integration.harness import WorkerProcess, wait_until
 from tests.integration.signals import signal
+from worker.demo.process import WorkerEndedError
 from worker.sandbox import Sandbox
+from worker.sandbox.ledger import Request
 
 COOPERATIVE, EAGER, KIP_848 = "cooperative-sticky", "eager", "kip-848"
 # The least a test's broker grants; the worker's default is 12 s, and under KIP-848 the broker's 45 s.
 SESSION_MS = 3_000
 # A third of it is waited for an answer when a partition is taken away; a session must not be longer.
 POLL_INTERVAL_MS = 6_000
+
+# An answer is committed within this time, with one batch in flight.
+ANSWERED_SECONDS = 0.2
+# A death is noticed within this time after it.
+SEEN_SECONDS = 0.1
 
 _DRIVER = str(Path(__file__).with_name("driver.py"))
 
@@ -75,7 +84,7 @@ class Stage:
             "DREAMDATA_URL": self.sandbox.url,
             "REQUEST_TIMEOUT_SECONDS": "300",
         }
-        return self._start_worker(*program, **ours, **settings)
+        return self._start_worker(*program, **{**ours, **settings})
 
     def start_mortal(
         self, point: Point, *, occurrence: int = 1, number: str = "SIGKILL", **settings: str
@@ -97,6 +106,22 @@ class Stage:
     def audit(self) -> Audit:
         return audit(self.cluster, self.sandbox, self.group, self.produced)
 
+    def at_risk(self, died_at: float, partitions: Collection[int]) -> int:
+        """How many events of these partitions may come again when their owner was seen dead at that moment."""
+        return at_risk(self.requests(partitions), died_at, answered_within_seconds=ANSWERED_SECONDS + SEEN_SECONDS)
+
+    def resumed_at(self, died_at: float, partitions: Collection[int]) -> float:
+        """When each of these partitions was first worked on again; raises ValueError where one was not."""
+        return max(
+            min(each.started_at.monotonic for each in self.requests([partition]) if each.started_at.monotonic > died_at)
+            for partition in partitions
+        )
+
+    def requests(self, partitions: Collection[int]) -> list[Request]:
+        """Those with events of these partitions, as far as they came whole."""
+        whole = (each for each in self.sandbox.ledger.requests() if each.message_ids)
+        return [each for each in whole if partition_of(each.message_ids[0]) in partitions]
+
     def watch_commits(self) -> CommitWatch:
         return CommitWatch(self.cluster, self.group, self.topic)
 
@@ -111,3 +136,16 @@ def partitions_of(worker: WorkerProcess) -> set[int]:
         elif isinstance(partition, int) and line.get("event") == "partition.revoked":
             held.discard(partition)
     return held
+
+
+def wait_death(worker: WorkerProcess) -> float:
+    """Until it has ended itself by SIGKILL; returns when that was seen."""
+    wait_until(lambda: worker.exit_code is not None, 60, f"it has reached its point\n{worker.log_tail()}")
+    if worker.exit_code != -SIGKILL:
+        raise WorkerEndedError(f"it ended with {worker.exit_code} instead\n{worker.log_tail()}")
+    return time.monotonic()
+
+
+def partition_of(message_id: str) -> int:
+    """Where `produce` put it."""
+    return int(message_id.removeprefix("p").partition("_")[0])

@@ -1,6 +1,6 @@
 """What became of every record of a run, from the sandbox's ledger, the dead-letter topic and the group's offsets.
 
-Nothing is started, produced or waited for in here. Distinct ids are counted first, repeats afterwards: repeats alone
+Nothing is started or produced in here. Distinct ids are counted first, repeats afterwards: repeats alone
 can hide a loss.
 """
 
@@ -18,6 +18,7 @@ from typing import Self
 import fastavro
 
 from tests.integration.cluster import Cluster, Stored
+from tests.integration.harness import wait_until
 from worker.sandbox import Sandbox
 from worker.sandbox.ledger import Event, Request
 from worker.settings.table import shipped_schemas
@@ -114,8 +115,11 @@ class Audit:
 def audit(
     cluster: Cluster, sandbox: Sandbox, group: str, produced: Sequence[Stored], *, filtered: Collection[str] = ()
 ) -> Audit:
-    """Of one topic. Raises ValueError where a messageId stands for two records, and when the sandbox has forgotten
-    events (`Sandbox(max_events=...)`).
+    """Of one topic. Waits for the end of transactions that were left open: their dead letters and all behind them are
+    not to be seen before.
+
+    Raises ValueError where a messageId stands for two records, and when the sandbox has forgotten events
+    (`Sandbox(max_events=...)`).
     """
     topic = produced[0].topic
     deliveries = sandbox.ledger.events()
@@ -144,8 +148,10 @@ def audit(
 
 def _letters(cluster: Cluster, topic: str) -> list[Place]:
     name = f"{topic}.dead-letters"
-    # asking for a topic by name may make it
-    letters = cluster.read_topic(name) if name in cluster.topics() else []
+    if name not in cluster.topics():  # asking for it by name might make it
+        return []
+    wait_until(lambda: cluster.is_stable(name), 60, f"no transaction is open in {name}")
+    letters = cluster.read_topic(name)
     return [Place(int(each.headers["dl-partition"]), int(each.headers["dl-offset"])) for each in letters]
 
 

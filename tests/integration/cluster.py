@@ -213,14 +213,20 @@ class Cluster:
             raise
         return (answer.topic_partitions or [],)
 
-    def end_offsets(self, topic: str) -> dict[int, int]:
+    def end_offsets(
+        self, topic: str, isolation_level: IsolationLevel = IsolationLevel.READ_COMMITTED
+    ) -> dict[int, int]:
         """The last stable offset of each partition: what a read_committed reader gets to."""
         asked = {
             TopicPartition(topic, partition): OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's own
             for partition in self._partitions(topic)
         }
-        answered = self._admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED)
+        answered = self._admin.list_offsets(asked, isolation_level=isolation_level)
         return {tp.partition: future.result(timeout=10).offset for tp, future in answered.items()}
+
+    def is_stable(self, topic: str) -> bool:
+        """Whether no transaction is open in it."""
+        return self.end_offsets(topic) == self.end_offsets(topic, IsolationLevel.READ_UNCOMMITTED)
 
     def read_topic(self, topic: str) -> list[Stored]:
         """All a read_committed reader sees, each partition in order of offsets; nothing if there is no such topic."""

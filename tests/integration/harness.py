@@ -7,6 +7,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -89,6 +90,11 @@ class WorkerProcess(process.WorkerProcess):
             return self.metrics().value("held", reason=reason) == 1
         except OSError:
             return False
+
+    def is_stopped(self) -> bool:
+        """Whether SIGSTOP holds it."""
+        state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state == "T"
 
     def kill(self) -> None:
         """SIGKILL; returns when the process is gone."""

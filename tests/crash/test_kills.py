@@ -1,0 +1,118 @@
+"""SIGKILL at named points of the worker's own way: nothing is lost, and little is repeated."""
+
+import itertools
+from signal import SIGTERM
+from typing import Any
+
+import pytest
+
+from tests.crash.conftest import MakeStage, Measured
+from tests.crash.driver import Point
+from tests.crash.stage import COOPERATIVE, EAGER, KIP_848, Stage, wait_death
+from tests.fakes import put_faults
+from tests.integration.cluster import Message
+from tests.integration.harness import wait_until
+
+SETTINGS: dict[str, Any] = {"BATCH_MAX_EVENTS": "10"}
+EVENTS = 300
+REFUSED = [
+    {"status": 400, "message_id": f"p{partition}_{number}"}
+    for partition, number in itertools.product((0, 1), (33, 177))
+]
+SOAK = pytest.mark.soak
+
+
+def fill(stage: Stage) -> None:
+    """Two partitions under way: every answer takes a fifth of a second, some events are refused, and now and then comes
+    something that is no event.
+    """
+    stage.shorten_session()
+    stage.make_topic(partitions=2)
+    for _ in range(4):
+        stage.produce(EVENTS // 4, partitions=(0, 1))
+        stage.produce_messages([Message(b"no event", partition=0), Message(b"no event", partition=1)])
+    put_faults(stage.sandbox, *({**fault, "delay_ms": 200} for fault in REFUSED), {"delay_ms": 200})
+
+
+def finish(stage: Stage) -> None:
+    """The rest, and some more, without the delays."""
+    put_faults(stage.sandbox, *REFUSED)
+    stage.produce(10, partitions=(0, 1))
+    stage.wait_settled()
+
+
+def verify(stage: Stage, died_at: float, measured: Measured) -> None:
+    """Nothing lost, order kept, and no more repeated than the dead one's last fifth of a second."""
+    run = stage.audit()
+    bound = stage.at_risk(died_at, (0, 1))
+    seconds = stage.resumed_at(died_at, (0, 1)) - died_at
+    measured(repeats=run.repeats.total(), at_most=bound, resumed_after_seconds=seconds)
+    run.verify(max_repeats=bound)
+
+
+@pytest.mark.parametrize(
+    ("point", "occurrence"),
+    [
+        pytest.param(Point.ANSWERED, 12, id="answer received, the core has not heard of it"),
+        pytest.param(Point.HALVING, 2, id="in the middle of a halving", marks=SOAK),
+        pytest.param(Point.SETTLED, 8, id="settled, no transaction begun", marks=SOAK),
+        pytest.param(Point.LETTERS_WRITTEN, 1, id="transaction open, dead letters in it"),
+        pytest.param(Point.OFFSETS_WRITTEN, 8, id="transaction open, offsets in it", marks=SOAK),
+        pytest.param(Point.COMMITTED, 8, id="committed, the core has not heard of it", marks=SOAK),
+    ],
+)
+def test_sigkill_on_the_way_loses_nothing_and_repeats_what_was_at_risk(
+    make_stage: MakeStage, measured: Measured, point: Point, occurrence: int
+) -> None:
+    stage = make_stage(COOPERATIVE)
+    fill(stage)
+    with stage.watch_commits() as watch:
+        died_at = wait_death(stage.start_mortal(point, occurrence=occurrence, **SETTINGS))
+        stage.start(**SETTINGS)
+        finish(stage)
+    verify(stage, died_at, measured)
+    watch.verify(stage.audit())
+
+
+@pytest.mark.parametrize("point", [Point.REVOKING, Point.REVOKED, Point.ASSIGNED])
+@pytest.mark.parametrize("protocol", [COOPERATIVE, EAGER, KIP_848])
+@SOAK
+def test_sigkill_in_a_rebalance_loses_nothing_and_repeats_what_was_at_risk(
+    make_stage: MakeStage, measured: Measured, protocol: str, point: Point
+) -> None:
+    stage = make_stage(protocol)
+    fill(stage)
+    with stage.watch_commits() as watch:
+        if point is Point.ASSIGNED:
+            first = stage.start(**SETTINGS)
+            wait_until(lambda: first.logged("batch.delivered"), 40, "the first is at work")
+            died_at = wait_death(stage.start_mortal(point, **SETTINGS))
+        else:
+            first = stage.start_mortal(point, **SETTINGS)
+            wait_until(lambda: first.logged("batch.delivered"), 40, "the first is at work")
+            stage.start(**SETTINGS)
+            died_at = wait_death(first)
+        finish(stage)
+    verify(stage, died_at, measured)
+    watch.verify(stage.audit())
+
+
+@pytest.mark.parametrize(
+    ("protocol", "point"),
+    [(COOPERATIVE, Point.DRAINING), (COOPERATIVE, Point.LEAVING), (EAGER, Point.LEAVING), (KIP_848, Point.LEFT)],
+)
+@SOAK
+def test_sigkill_in_a_shutdown_loses_nothing_and_repeats_what_was_at_risk(
+    make_stage: MakeStage, measured: Measured, protocol: str, point: Point
+) -> None:
+    stage = make_stage(protocol)
+    fill(stage)
+    with stage.watch_commits() as watch:
+        first = stage.start_mortal(point, **SETTINGS)
+        wait_until(lambda: len(first.logged("batch.delivered")) > 3, 40, "it is at work")
+        first.send_signal(SIGTERM)
+        died_at = wait_death(first)
+        stage.start(**SETTINGS)
+        finish(stage)
+    verify(stage, died_at, measured)
+    watch.verify(stage.audit())
