@@ -38,6 +38,7 @@ _CONSUMER_ONLY = re.compile(
     r"(fetch|queued|group|session|heartbeat|max\.poll|max\.partition\.fetch|partition\.assignment|coordinator|check)\."
 )
 
+_ONE_ID_TWICE = ". Usually another process has the same group.instance.id: KAFKA_CLIENT must give each its own"
 _TROUBLE = "Check KAFKA_BROKERS, KAFKA_TLS_* and KAFKA_SASL_*, and the ACLs that the README lists"
 
 
@@ -125,6 +126,7 @@ class Consumer:
         self._started: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
         self._joined = False
+        self._hint = _ONE_ID_TWICE if "group.instance.id" in properties else ""
         self._fatal: KafkaError | None = None
         self._looked_at = float("-inf")
         try:
@@ -148,7 +150,7 @@ class Consumer:
             tp = TopicPartition(message.topic() or "", message.partition() or 0)
             records.setdefault(tp, []).append(record_of(message))
         if self._fatal is not None:
-            raise KafkaStoppedError(f"Kafka says this client cannot go on: {self._fatal.str()}")
+            raise KafkaStoppedError(f"Kafka says this client cannot go on: {self._fatal.str()}{self._hint}")
         return Chunk(records, self._positions() if not records else {})
 
     def _positions(self) -> dict[TopicPartition, int]:
@@ -160,10 +162,8 @@ class Consumer:
         return {TopicPartition(part.topic, part.partition): part.offset for part in found if part.offset >= 0}
 
     def start(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Begins, or begins anew, to read assigned partitions at these offsets, all of them in one step.
-
-        One step, because an assignment that changes again within milliseconds may leave a partition unread for good
-        (seen with 2.16).
+        """Begins, or begins anew, to read assigned partitions at these offsets, all of them in one step: an assignment
+        that changes again within milliseconds may leave a partition unread for good (seen with 2.16).
         """
         if not offsets:
             return
@@ -267,7 +267,7 @@ class Consumer:
 
     def _on_message_error(self, message: Message, error: KafkaError) -> None:
         topic, partition = message.topic(), message.partition()
-        if error.fatal():
+        if error.fatal() or error.code() == KafkaError._FATAL:  # a consumer's own come without the mark (2.16)
             self._fatal = error
         elif error.code() == KafkaError._AUTO_OFFSET_RESET and topic is not None and partition is not None:
             self._listener.out_of_range(TopicPartition(topic, partition))
