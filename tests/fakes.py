@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from types import TracebackType
@@ -43,7 +43,7 @@ def call(url: str, method: str, path: str, body: bytes = b"", headers: dict[str,
         connection.close()
 
 
-def put_faults(sandbox: Sandbox, *faults: dict[str, object]) -> None:
+def put_faults(sandbox: Sandbox, *faults: Mapping[str, object]) -> None:
     reply = call(sandbox.url, "PUT", "/faults", json.dumps(faults).encode())
     assert reply.status == 200, reply.body
 

@@ -26,8 +26,11 @@ def measured(request: pytest.FixtureRequest) -> Measured:
     """Keeps values under names for the table; of a test that fails too."""
     rows = request.config.stash.setdefault(_MEASURED, [])
 
-    def keep(**values: float) -> None:
-        rows.append(f"{request.node.name}: " + ", ".join(f"{name}={value:.4g}" for name, value in values.items()))
+    def keep(*words: str, **values: float) -> None:
+        rows.append(
+            ": ".join([request.node.name, *words, ""])
+            + ", ".join(f"{name}={value:.4g}" for name, value in values.items())
+        )
 
     return keep
 
