@@ -7,11 +7,7 @@ from tests.crash.stage import COOPERATIVE, EAGER, KIP_848, Stage, partitions_of
 from tests.fakes import put_faults
 from tests.integration.harness import WorkerProcess, wait_until
 
-PROTOCOLS = [
-    COOPERATIVE,
-    pytest.param(EAGER, marks=pytest.mark.soak),
-    pytest.param(KIP_848, marks=pytest.mark.soak),
-]
+SOAK = pytest.mark.soak
 ONE_EACH = {"BATCH_MAX_EVENTS": "1"}
 
 
@@ -54,13 +50,14 @@ def release(stage: Stage, moved: int, first: WorkerProcess, outcome: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("answer", "outcome"),
+    ("protocol", "answer", "outcome"),
     [
-        pytest.param({}, "batch.delivered", id="taken"),
-        pytest.param({"status": 400}, "batch.rejected", id="refused"),
+        pytest.param(COOPERATIVE, {}, "batch.delivered", id="cooperative-sticky-taken"),
+        pytest.param(COOPERATIVE, {"status": 400}, "batch.rejected", id="cooperative-sticky-refused", marks=SOAK),
+        pytest.param(EAGER, {}, "batch.delivered", id="eager-taken", marks=SOAK),
+        pytest.param(KIP_848, {"status": 400}, "batch.rejected", id="kip-848-refused", marks=SOAK),
     ],
 )
-@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_an_answer_that_comes_after_its_partition_has_moved_commits_nothing_and_writes_no_dead_letter(
     make_stage: MakeStage, protocol: str, answer: dict[str, object], outcome: str
 ) -> None:
@@ -80,7 +77,8 @@ def test_an_answer_that_comes_after_its_partition_has_moved_commits_nothing_and_
     assert [first.terminate(), second.terminate()] == [0, 0]
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", [COOPERATIVE, EAGER, KIP_848])
+@SOAK
 def test_an_answer_from_before_a_partition_left_and_came_back_commits_nothing(
     make_stage: MakeStage, protocol: str
 ) -> None:

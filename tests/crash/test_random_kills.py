@@ -13,7 +13,7 @@ from worker.settings.checks import SESSION_TIMEOUT_MS
 
 pytestmark = pytest.mark.soak
 
-KILLS = 4
+KILLS = 3
 PARTITIONS = (0, 1, 2, 3)
 
 
@@ -74,7 +74,7 @@ def test_the_partitions_of_a_killed_worker_are_worked_on_again_in_time(
     if session_ms == SESSION_MS:
         stage.shorten_session()
     stage.make_topic(len(PARTITIONS))
-    stage.produce(3_000, partitions=PARTITIONS)
+    stage.produce(1_500, partitions=PARTITIONS)
     put_faults(stage.sandbox, {"delay_ms": 300})
     workers = [stage.start(BATCH_MAX_EVENTS="20") for _ in range(2)]
     wait_both_at_work(workers)
