@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.integration.cluster import Cluster, Message
-from tests.integration.conftest import StartWorker
+from tests.integration.fixtures import StartWorker
 from worker.core.outcomes import Outcome, Reason
 from worker.demo.broker import free_port
 from worker.emit.events import ANONYMOUS_ID
