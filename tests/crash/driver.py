@@ -4,6 +4,7 @@ Run by path, with the settings in the environment: `python tests/crash/driver.py
 not the point itself is the product's own: nothing is faked in here, and nothing asserted.
 """
 
+import json
 import os
 import queue
 import signal
@@ -60,6 +61,9 @@ class Strike:
         if point is self._point:
             self._left -= 1
             if self._left == 0:
+                # the monotonic clock is the whole machine's
+                sys.stderr.write(json.dumps({"event": "struck", "monotonic": time.monotonic()}) + "\n")
+                sys.stderr.flush()
                 os.kill(os.getpid(), self._number)
 
 

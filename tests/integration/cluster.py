@@ -75,6 +75,19 @@ class Cluster:
         self.run = f"t{uuid.uuid4().hex[:8]}"
         self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
 
+    def wake_coordinators(self) -> None:
+        """Returns when groups can be asked for: a broker makes the topic of their offsets at the first question.
+
+        An AdminClient that asks meanwhile may bring the process down (a segmentation fault, seen with 2.16).
+        """
+        asking = Consumer(
+            {"bootstrap.servers": self.bootstrap_servers, "group.id": self.unique("waking"), "log_level": 0}
+        )
+        try:
+            asking.committed([TopicPartition(self.unique("nothing"), 0)], timeout=30)
+        finally:
+            asking.close()
+
     def unique(self, what: str) -> str:
         """A name no other test uses."""
         return f"{what}-{self.run}-{uuid.uuid4().hex[:8]}"

@@ -41,6 +41,7 @@ def kafka() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def cluster(kafka: str) -> Iterator[Cluster]:
     cluster = Cluster(kafka)
+    cluster.wake_coordinators()
     yield cluster
     if "KAFKA_BROKERS_FOR_TESTS" in os.environ:
         cluster.delete_topics_of_this_run()
