@@ -27,8 +27,7 @@ from worker.errors import KafkaUnavailableError, RightMissingError, SettingsErro
 from worker.topics import TopicNames
 
 TRANSACTION_TIMEOUT_MS = 5_000
-# How long one step may take before the transaction counts as failed; above its time-out, after which the broker ends it
-# anyway.
+# After how long a step has failed; above the transaction's time-out, after which the broker ends it anyway.
 STEP_TIMEOUT_SECONDS = 6.0
 
 # the client's word for "by the key"
@@ -124,8 +123,7 @@ class Committer:
         self._thread.join(timeout_seconds)
 
     def _work(self) -> None:
-        # Not left to the first commit: until that is through, a crash repeats all that was answered. Where it fails,
-        # the first commit tries again, and reports.
+        # Until the first commit is through, a crash repeats all that was answered. It tries again, and reports.
         with suppress(_RefusedError):
             self._ready()
         while (job := self._queue.get()) is not None:
@@ -134,8 +132,7 @@ class Committer:
                 self._make_topics(commit)
                 self._transact(commit, group_metadata)
             except _RefusedError as refused:
-                # Whatever is wrong may be a topic that was there a moment ago: it is looked for again before the next
-                # try.
+                # What is wrong may be a topic that was there a moment ago: it is looked for again before the next try.
                 self._made.clear()
                 self._report(CommitFailed(commit, refused.refusal, str(refused)))
             else:
@@ -209,13 +206,7 @@ class Committer:
             self._produce(producer, topic, tp.partition, visitor, change.state, headers)
 
     def _produce(
-        self,
-        producer: Producer,
-        topic: str,
-        partition: int,
-        key: bytes | None,
-        value: bytes | None,
-        headers: Headers,
+        self, producer: Producer, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Headers
     ) -> None:
         while True:
             try:

@@ -19,16 +19,27 @@ from typing import Any, cast
 from confluent_kafka import Producer
 
 from worker import logs
-from worker.assembly import close, edges_of, patience_seconds, pipeline_of, revoke_seconds, wall_ms
+from worker.assembly import (
+    MS_PER_DAY,
+    close,
+    edges_of,
+    mapping_of,
+    patience_seconds,
+    pipeline_of,
+    revoke_seconds,
+    wall_ms,
+)
 from worker.cluster import Cluster
 from worker.committer import Committed, Committer
 from worker.core.outcomes import Verdict
 from worker.core.records import TopicPartition
+from worker.facts import Answered, Fact
 from worker.kafka import client_properties, consumer_properties
-from worker.loop import Answered, Fact, Loop
+from worker.loop import Loop
 from worker.metrics import Metrics
 from worker.reporter import Reporter
 from worker.settings import load
+from worker.tap.recorder import Tap
 from worker.watchdog import Watchdog
 
 
@@ -133,9 +144,9 @@ class MortalProducer:
 
 
 class MortalCommitter(Committer):
-    def __init__(self, strike: Strike, *parts: Any) -> None:
+    def __init__(self, strike: Strike, *parts: Any, **bounds: Any) -> None:
         self._strike = strike
-        super().__init__(*parts)
+        super().__init__(*parts, **bounds)
 
     def _ready(self) -> Producer:
         return cast(Producer, MortalProducer(super()._ready(), self._strike))
@@ -153,7 +164,7 @@ def main(point: str, occurrence: str, number: str) -> None:
         stop.is_set,
         pipeline_of(settings),
         inbox,
-        Reporter(Metrics(), clock),
+        Reporter(Metrics(), Tap(mapping_of(settings), clock, time.time), clock),
         Watchdog(patience_seconds(settings), clock, lambda stacks: None),
         clock,
         revoke_seconds=revoke_seconds(consumer_properties(settings)),
@@ -163,7 +174,10 @@ def main(point: str, occurrence: str, number: str) -> None:
     edges.committer.close()
     properties = client_properties(settings)
     names, group = settings.topic_names(), settings.kafka_consumer_group
-    committer = MortalCommitter(strike, properties, names, group, Cluster(properties), inbox.put, wall_ms)
+    ttl_ms = settings.identity_ttl_days * MS_PER_DAY
+    committer = MortalCommitter(
+        strike, properties, names, group, Cluster(properties), inbox.put, wall_ms, identity_ttl_ms=ttl_ms
+    )
     edges = replace(edges, committer=committer)
     loop.run(edges, stop.is_set)
     close(edges)

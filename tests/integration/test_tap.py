@@ -14,7 +14,7 @@ import pytest
 
 from tests.fakes import delivered_ids, put_faults
 from tests.integration.cluster import Cluster, Message
-from tests.integration.conftest import StartWorker
+from tests.integration.fixtures import StartWorker
 from tests.integration.harness import WorkerProcess, wait_until
 from tests.integration.signals import ids, signal, signals
 from tests.integration.test_delivery import settled
