@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.fakes import delivered_ids, put_faults
 from tests.integration.cluster import Cluster
-from tests.integration.conftest import StartWorker
+from tests.integration.fixtures import StartWorker
 from tests.integration.harness import wait_until
 from tests.integration.signals import ids, signals
 from tests.integration.test_delivery import settled
