@@ -135,7 +135,7 @@ class IdentityLog:
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
-            "queued.max.messages.kbytes": 16_384,
+            "queued.max.messages.kbytes": 4_096,
             "fetch.queue.backoff.ms": 5,
         }
         self._names = names

@@ -70,7 +70,9 @@ def consumer_properties(settings: Settings) -> dict[str, Any]:
     ours: dict[str, Any] = {
         # A small queue keeps memory low; the short back-off keeps it from costing speed (a second's pause otherwise,
         # each time it is full).
-        "queued.max.messages.kbytes": 4096,
+        "queued.max.messages.kbytes": 2048,
+        # A fetch is held in memory as a whole until its last record is handed out; a larger record is fetched alone.
+        "fetch.max.bytes": 2_000_000,
         "fetch.queue.backoff.ms": 5,
         # How long a resumed partition may wait for the fetch that is under way for the others.
         "fetch.wait.max.ms": 100,

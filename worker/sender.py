@@ -102,11 +102,8 @@ class Sender:
         self._closed = False
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._threads = [
-            threading.Thread(target=self._work, name=f"sender-{index}", daemon=True) for index in range(concurrency)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._concurrency = concurrency
+        self._threads: list[threading.Thread] = []
 
     def deliver(self, batch: Batch, *, retry: int, probe: bool) -> None:
         """One attempt at the batch, after the back-off of its retries. Only a probe passes the shut gate."""
@@ -114,6 +111,15 @@ class Sender:
         with self._changed:
             self._jobs.append(_Job(due_at, batch.number, batch, probe))
             self._changed.notify()
+            self._add_a_thread()
+
+    def _add_a_thread(self) -> None:
+        """Where all are busy and one more is allowed: each keeps the memory of a body or two, so idle ones are dear."""
+        idle = len(self._threads) - self._on_wire.total()
+        if idle < len(self._jobs) and len(self._threads) < self._concurrency:
+            thread = threading.Thread(target=self._work, name=f"sender-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def hold(self) -> list[Batch]:
         """Shuts the gate and gives back what is not on the wire; the core decides what becomes of it."""
