@@ -68,6 +68,7 @@ class Loop:
         self._revoke_seconds = revoke_seconds
         self._shutdown_seconds = shutdown_seconds
         self._subscribed: tuple[str, ...] = ()
+        self._finishing = False
         self._closing = False
         self._forfeited = False
 
@@ -90,8 +91,10 @@ class Loop:
         while not stop_requested():
             self._turn()
         self._pipeline.stopping()
-        deadline = self._clock() + self._shutdown_seconds
-        while not self._drained() and self._clock() < deadline:
+        started = self._clock()
+        while not self._drained() and self._clock() < started + self._shutdown_seconds:
+            if self._clock() >= started + self._shutdown_seconds / 2:
+                self._begin_nothing_more()
             self._turn()
         self._closing = True
         self._edges.consumer.close()
@@ -165,7 +168,8 @@ class Loop:
                 self._pipeline.withdrawn(edges.sender.hold(), self._clock())
                 self._reporter.held(reasons)
             case Release():
-                edges.sender.release()
+                if not self._finishing:
+                    edges.sender.release()
                 self._reporter.resumed()
             case Commit():
                 self._begin(command)
@@ -238,12 +242,16 @@ class Loop:
     def kafka_trouble(self, detail: str) -> None:
         self._inbox.put(KafkaTrouble(detail))
 
+    def _begin_nothing_more(self) -> None:
+        """The second half of a shutdown is for answers: what is on the wire at its end will be sent again."""
+        if not self._finishing:
+            self._finishing = True
+            self._pipeline.withdrawn(self._edges.sender.hold(), self._clock())
+
     def _drained(self) -> bool:
-        """Whether waiting longer would serve nothing: all settled and committed, or the API is not taking anything just
-        now.
-        """
+        """Whether waiting longer would serve nothing: all settled and committed, or nothing more is sent just now."""
         sender = self._edges.sender
         if sender.on_wire() or self._pipeline.committing or not self._inbox.empty():
             return False
-        unhealthy = self._pipeline.gate.shut or sender.waiting_until is not None
-        return unhealthy or self._pipeline.drained()
+        nothing_starts = self._finishing or self._pipeline.gate.shut or sender.waiting_until is not None
+        return nothing_starts or self._pipeline.drained()

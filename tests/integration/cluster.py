@@ -84,7 +84,7 @@ class Cluster:
             {"bootstrap.servers": self.bootstrap_servers, "group.id": self.unique("waking"), "log_level": 0}
         )
         try:
-            asking.committed([TopicPartition(self.unique("nothing"), 0)], timeout=30)
+            wait_until(lambda: _answers(asking, self.unique("nothing")), 60, "a coordinator")
         finally:
             asking.close()
 
@@ -285,6 +285,14 @@ class Cluster:
     def _has_leaders(self, topic: str, partitions: int) -> bool:
         known = self._admin.list_topics(topic, timeout=10).topics[topic].partitions
         return len(known) == partitions and all(partition.leader >= 0 for partition in known.values())
+
+
+def _answers(asking: Consumer, topic: str) -> bool:
+    try:
+        asking.committed([TopicPartition(topic, 0)], timeout=10)
+    except KafkaException:
+        return False
+    return True
 
 
 def _stored(message: confluent_kafka.Message) -> Stored:

@@ -1,9 +1,11 @@
 """What the loop does with a chunk, with edges that only take notes. The rest of it is tested on a real broker."""
 
+import itertools
 from types import SimpleNamespace
 from typing import cast
 
 from tests.builders import TP, pipeline, signals, tap
+from worker.core.batching import Batch
 from worker.core.records import TopicPartition
 from worker.facts import Inbox
 from worker.kafka import Chunk
@@ -38,3 +40,50 @@ def test_a_partition_that_fell_out_of_range_behind_its_last_records_is_asked_for
     loop.run(cast(Edges, edges), lambda: next(turns))
 
     assert asked == [(TP, core.lanes[TP].epoch, 5)]
+
+
+def test_in_the_second_half_of_a_shutdown_nothing_more_is_begun_and_answers_are_waited_for() -> None:
+    times = itertools.count()
+    held_at: list[int] = []
+    now = 0
+
+    def clock() -> float:
+        return now
+
+    def poll(_records: int, _seconds: float) -> Chunk:
+        nonlocal now
+        now = next(times)
+        return Chunk()
+
+    def hold() -> list[Batch]:
+        held_at.append(now)
+        return []
+
+    core = pipeline()
+    reporter = Reporter(Metrics(), tap(), clock)
+    loop = Loop(
+        core,
+        Inbox(),
+        reporter,
+        Watchdog(300, clock, lambda _: None),
+        clock,
+        revoke_seconds=1,
+        shutdown_seconds=20,
+    )
+    edges = SimpleNamespace(
+        consumer=SimpleNamespace(poll=poll, joined=True, close=lambda: None, pause=lambda _: None),
+        sender=SimpleNamespace(
+            on_wire=lambda *_: 1 if now < 15 else 0, waiting_until=None, hold=hold, deliver=lambda *_, **__: None
+        ),
+        committer=SimpleNamespace(),
+        schemas=SimpleNamespace(),
+        identity_log=SimpleNamespace(),
+        scout=SimpleNamespace(),
+    )
+    core.assigned([TP])
+    core.restored(TP, 0, 0)
+    core.received({TP: signals(range(5))}, {}, 0.0)
+    loop.run(cast(Edges, edges), lambda: True)
+
+    assert held_at == [10]
+    assert now == 15, "it waits for the wire, and no longer"
