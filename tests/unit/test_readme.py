@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import Counter
 from prometheus_client.metrics import MetricWrapperBase
 
+from worker.cli import COMMANDS
 from worker.metrics import PREFIX, Metrics
 from worker.settings.table import Settings
 
@@ -57,6 +58,21 @@ def test_every_metric_is_there_with_its_labels() -> None:
             labels = ",".join(metric._labelnames)
             expected.add(f"{name}{{{labels}}}" if labels else name)
     assert set(rows("metric")) == expected
+
+
+def test_its_commands_are_the_code_s() -> None:
+    commands = README.partition("**Commands:**")[2].partition(";")[0]
+    assert re.findall("`([a-z-]+)`", commands) == list(COMMANDS)
+
+
+def test_every_page_and_file_it_links_to_exists() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert links
+    assert [link for link in links if not (Path(__file__).parents[2] / link).exists()] == []
+
+
+def test_it_is_read_in_one_go() -> None:
+    assert len(README.splitlines()) <= 200
 
 
 def test_every_make_target_it_names_exists() -> None:
