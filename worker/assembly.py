@@ -27,7 +27,6 @@ from worker.settings import Settings
 from worker.settings.checks import MAX_POLL_INTERVAL_MS
 from worker.settings.values import UnmappedEvents
 
-MS_PER_DAY = 24 * 60 * 60 * 1000
 MAX_REVOKE_SECONDS = 10.0
 
 Clock = Callable[[], float]
@@ -60,14 +59,14 @@ def pipeline_of(settings: Settings) -> Pipeline:
         rejection_limit=settings.rejection_limit,
         give_up_after_seconds=settings.give_up_after_seconds,
     )
-    return Pipeline(Decider(policy), limits, identity_ttl_ms=settings.identity_ttl_days * MS_PER_DAY)
+    return Pipeline(Decider(policy), limits, identity_ttl_ms=settings.identity_ttl_ms)
 
 
 def edges_of(settings: Settings, loop: Loop, inbox: Inbox, clock: Clock) -> Edges:
     """All edges of `run`, each reporting into `inbox`."""
     names, group = settings.topic_names(), settings.kafka_consumer_group
     cluster = Cluster(client_properties(settings))
-    ttl_ms = settings.identity_ttl_days * MS_PER_DAY
+    ttl_ms = settings.identity_ttl_ms
     return Edges(
         consumer=Consumer(consumer_properties(settings), loop),
         sender=Sender(

@@ -20,7 +20,6 @@ from confluent_kafka import Producer
 
 from worker import logs
 from worker.assembly import (
-    MS_PER_DAY,
     close,
     edges_of,
     mapping_of,
@@ -174,7 +173,7 @@ def main(point: str, occurrence: str, number: str) -> None:
     edges.committer.close()
     properties = client_properties(settings)
     names, group = settings.topic_names(), settings.kafka_consumer_group
-    ttl_ms = settings.identity_ttl_days * MS_PER_DAY
+    ttl_ms = settings.identity_ttl_ms
     committer = MortalCommitter(
         strike, properties, names, group, Cluster(properties), inbox.put, wall_ms, identity_ttl_ms=ttl_ms
     )

@@ -3,11 +3,12 @@
 Asks, and hands the answers to those who judge them. Where no broker answers, the rest is skipped.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from worker.check.group import GROUP, LAG, judge_group, judge_lag
+from worker.check.own_topics import OWN_TOPICS, OwnTopic, judge_own, own_topics
 from worker.check.results import Result, finding, ok, skipped
-from worker.check.topics import OWN_TOPICS, TOPICS, TopicsSeen, judge_own, judge_sources, missing_own
+from worker.check.topics import TOPICS, TopicsSeen, judge_sources
 from worker.cluster import Cluster
 from worker.committer import try_transactional_id
 from worker.core.records import TopicPartition
@@ -15,7 +16,6 @@ from worker.errors import KafkaUnavailableError, RightMissingError
 from worker.inspector import ClusterSeen, Inspector, NoAnswer, Trouble
 from worker.kafka import client_properties, consumer_properties
 from worker.settings import Settings
-from worker.topics import dead_letter_config
 
 BROKERS, TRANSACTIONS = "brokers", "transactions"
 CLUSTER_AREAS = (BROKERS, TOPICS, OWN_TOPICS, GROUP, LAG, TRANSACTIONS)
@@ -62,7 +62,8 @@ def examine_cluster(settings: Settings, inspector: Inspector, seen: ClusterSeen 
 def _topics(settings: Settings, inspector: Inspector, cluster: ClusterSeen) -> Iterator[Result]:
     names = settings.topic_names()
     sources = read_topics(settings, cluster)
-    existing = [*sources, *(name for name in map(names.dead_letter, sources) if name in cluster.topics)]
+    own = (name(source) for source in sources for name in (names.dead_letter, names.identity))
+    existing = [*sources, *(name for name in own if name in cluster.topics)]
     try:
         seen = TopicsSeen(cluster.topics, inspector.configs(existing), inspector.rights(existing))
     except KafkaUnavailableError as error:
@@ -70,19 +71,21 @@ def _topics(settings: Settings, inspector: Inspector, cluster: ClusterSeen) -> I
         yield skipped(OWN_TOPICS, "topics cannot be looked at")
         return
     yield from judge_sources(names, seen, settings.give_up_after_seconds)
-    yield from judge_own(names, seen, _refusals(inspector, seen, missing_own(names, seen)))
+    wanted = own_topics(names, seen, settings.identity_ttl_ms)
+    yield from judge_own(
+        wanted, seen, _refusals(inspector, [topic for topic in wanted if topic.name not in seen.topics])
+    )
     if not sources:
         yield skipped(OWN_TOPICS, "there is no topic to read")
 
 
-def _refusals(inspector: Inspector, seen: TopicsSeen, missing: Mapping[str, str]) -> dict[str, str]:
+def _refusals(inspector: Inspector, missing: Sequence[OwnTopic]) -> dict[str, str]:
     refusals: dict[str, str] = {}
-    for name, source in missing.items():
-        config = dead_letter_config(seen.configs.get(source, {}))
+    for topic in missing:
         try:
-            inspector.try_topic(name, seen.topics[source].partitions, config)
+            inspector.try_topic(topic.name, topic.partitions, topic.config)
         except (RightMissingError, KafkaUnavailableError) as error:
-            refusals[name] = str(error)
+            refusals[topic.name] = str(error)
     return refusals
 
 

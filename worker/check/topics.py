@@ -1,4 +1,4 @@
-"""What is wrong with the topics: those that are read, and the worker's own. Values in, results out; no client.
+"""What is wrong with the topics that are read. Values in, results out; no client.
 
 A topic's settings are missing from `configs` where the right to read them is: nothing is said then of what they hold.
 """
@@ -9,9 +9,9 @@ from difflib import get_close_matches
 
 from worker.check.results import Result, finding, ok
 from worker.inspector import TopicSeen
-from worker.topics import Config, TopicNames, dead_letter_config, dead_letter_doubts
+from worker.topics import Config, TopicNames
 
-TOPICS, OWN_TOPICS = "topics", "own topics"
+TOPICS = "topics"
 
 _SECONDS_PER_UNIT = (("days", 86_400), ("hours", 3_600), ("minutes", 60))
 
@@ -98,50 +98,6 @@ def _losses(name: str, config: Config, give_up_after_seconds: float | None) -> l
             )
         )
     return found
-
-
-def missing_own(names: TopicNames, seen: TopicsSeen) -> dict[str, str]:
-    """The dead-letter topics that are not there yet, each with its source, which is."""
-    sources = [name for name in names.selected(seen.topics) if name in seen.topics]
-    return {names.dead_letter(name): name for name in sources if names.dead_letter(name) not in seen.topics}
-
-
-def judge_own(names: TopicNames, seen: TopicsSeen, refusals: Mapping[str, str]) -> list[Result]:
-    """A result for the dead-letter topic of each source. `refusals`: why the broker would not make those missing."""
-    results: list[Result] = []
-    for source in names.selected(seen.topics):
-        if source not in seen.topics:
-            continue
-        name = names.dead_letter(source)
-        if name in seen.topics:
-            results += _existing_own(name, source, seen)
-        else:
-            results.append(_missing_own(name, source, seen, refusals.get(name, "")))
-    return results
-
-
-def _missing_own(name: str, source: str, seen: TopicsSeen, refusal: str) -> Result:
-    config = dead_letter_config(seen.configs.get(source, {}))
-    if not refusal:
-        return ok(OWN_TOPICS, f"{name} does not exist yet; the worker may make it, and does so at its start")
-    wanted = ", ".join(f"{key}={value}" for key, value in config.items())
-    return finding(
-        OWN_TOPICS,
-        f"{name} does not exist or may not be seen, and the worker may not make it: {refusal}",
-        f"grant CREATE on it, or make it with {seen.topics[source].partitions} partitions, {wanted}; and grant WRITE "
-        "and DESCRIBE",
-    )
-
-
-def _existing_own(name: str, source: str, seen: TopicsSeen) -> list[Result]:
-    config = seen.configs.get(name, {})
-    found = [
-        finding(OWN_TOPICS, f"{name} {doubt.what}", doubt.remedy)
-        for doubt in dead_letter_doubts(config, seen.configs.get(source, {}))
-    ]
-    if "WRITE" not in seen.rights.get(name, {"WRITE"}):
-        found.append(finding(OWN_TOPICS, f"{name} may not be written to", "grant WRITE and DESCRIBE on it"))
-    return found or [ok(OWN_TOPICS, f"{name}: {described(seen.topics[name], config)}")]
 
 
 def described(topic: TopicSeen, config: Config) -> str:

@@ -216,6 +216,10 @@ class Settings(BaseSettings):
         return self._last_key or self.secret("dreamdata_api_key") or ""
 
     @property
+    def identity_ttl_ms(self) -> int:
+        return self.identity_ttl_days * 24 * 60 * 60 * 1000
+
+    @property
     def topics_pattern(self) -> str | None:
         """The `^regex` of KAFKA_TOPICS; None where it is a list."""
         return self.kafka_topics[0] if self.kafka_topics[0].startswith("^") else None

@@ -3,9 +3,9 @@ from collections.abc import Iterable, Mapping
 import pytest
 
 from worker.check.results import Result, Verdict
-from worker.check.topics import TopicsSeen, described, duration, judge_own, judge_sources, missing_own
+from worker.check.topics import TopicsSeen, described, duration, judge_sources
 from worker.inspector import TopicSeen
-from worker.topics import TopicNames, dead_letter_config
+from worker.topics import TopicNames
 
 SOURCE, OWN = "delivery-a", "delivery-a.dead-letters"
 WEEK_MS = 7 * 24 * 3600 * 1000
@@ -108,55 +108,6 @@ def test_all_that_is_wrong_with_a_topic_is_said() -> None:
         SOURCE, configs={SOURCE: {"cleanup.policy": "compact", "retention.ms": "1"}}, rights={SOURCE: []}, leaderless=1
     )
     assert len(judge_sources(names(), seen, 60)) == 4
-
-
-def test_a_missing_own_topic_that_may_be_made_is_well() -> None:
-    seen = cluster(SOURCE)
-    assert missing_own(names(), seen) == {OWN: SOURCE}
-    [result] = judge_own(names(), seen, {})
-    assert result.verdict is Verdict.OK
-    assert "may make it" in result.what
-
-
-def test_a_missing_own_topic_that_may_not_be_made_is_a_finding_that_says_how_to_make_it() -> None:
-    seen = cluster(SOURCE, configs={SOURCE: {**CONFIG, "max.message.bytes": "2000000"}})
-    [result] = judge_own(names(), seen, {OWN: "Authorization failed."})
-    assert result.verdict is Verdict.FINDING
-    assert "Authorization failed." in result.what
-    assert "4 partitions, cleanup.policy=delete, retention.ms=2592000000, max.message.bytes=2065536" in result.remedy
-
-
-def test_an_own_topic_of_a_source_that_is_not_there_is_not_looked_for() -> None:
-    assert missing_own(names(), cluster("orders")) == {}
-    assert judge_own(names(), cluster("orders"), {}) == []
-
-
-def test_an_own_topic_as_the_worker_makes_it_is_well() -> None:
-    seen = cluster(SOURCE, OWN, configs={SOURCE: CONFIG, OWN: dead_letter_config(CONFIG)}, rights={OWN: ["WRITE"]})
-    assert missing_own(names(), seen) == {}
-    [result] = judge_own(names(), seen, {})
-    assert result.verdict is Verdict.OK
-    assert "keeps 30 days" in result.what
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        pytest.param({"cleanup.policy": "compact"}, id="compacted"),
-        pytest.param({"max.message.bytes": "1048588"}, id="as small as its source"),
-    ],
-)
-def test_an_own_topic_that_would_refuse_dead_letters_is_a_finding(wrong: Mapping[str, str]) -> None:
-    configs = {SOURCE: CONFIG, OWN: {**dead_letter_config(CONFIG), **wrong}}
-    [result] = judge_own(names(), cluster(SOURCE, OWN, configs=configs), {})
-    assert result.verdict is Verdict.FINDING
-    assert next(iter(wrong)) in result.remedy + result.what
-
-
-def test_an_own_topic_that_may_not_be_written_to_is_a_finding() -> None:
-    [result] = judge_own(names(), cluster(SOURCE, OWN, rights={OWN: ["READ", "DESCRIBE"]}), {})
-    assert result.verdict is Verdict.FINDING
-    assert "WRITE" in result.remedy
 
 
 def test_settings_that_may_not_be_read_are_not_made_up() -> None:
