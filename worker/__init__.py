@@ -4,7 +4,8 @@ Guaranteed: every record that is committed was delivered, filtered or dead-lette
 the three. At least once: after a crash, what was on the wire and what was answered but not yet committed is sent again,
 with the same ids.
 
-    records are read from Kafka          kafka.py
+    a partition is given to the worker   starting.py, identity_log.py
+    its records are read from Kafka      kafka.py
     decoded, judged, enriched, mapped    core/decisions.py
     gathered into spans and batches      core/lanes.py, core/batching.py
     posted                               sender.py, api.py
