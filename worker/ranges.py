@@ -4,9 +4,10 @@ confluent_kafka's types and exceptions stay in here. Every call blocks.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from confluent_kafka import Consumer as KafkaConsumer
@@ -68,37 +69,43 @@ def read_range(
     KafkaUnavailableError where nothing comes for so long, or SettingsError where retention has deleted the range
     meanwhile.
     """
+    with closing(records_of(properties, tp, bounds, patience_seconds=patience_seconds)) as records:
+        return list(islice(records, count))
+
+
+def records_of(
+    properties: Mapping[str, Any], tp: TopicPartition, bounds: Bounds, *, patience_seconds: float = 30.0
+) -> Generator[Record]:
+    """As `read_range`, one by one, so that a topic of any size can be gone through. Close it where it is left early."""
     if bounds.first_offset >= bounds.end:
-        return []
+        return
     try:
         consumer = KafkaConsumer({**properties, "enable.partition.eof": True})
     except KafkaException as error:
         raise SettingsError([f"KAFKA_CLIENT: {error.args[0].str()}"]) from error
     with closing(consumer):
-        return _read(consumer, tp, bounds, count, patience_seconds)
+        yield from _read(consumer, tp, bounds, patience_seconds)
 
 
-def _read(
-    consumer: KafkaConsumer, tp: TopicPartition, bounds: Bounds, count: int, patience_seconds: float
-) -> list[Record]:
-    records: list[Record] = []
+def _read(consumer: KafkaConsumer, tp: TopicPartition, bounds: Bounds, patience_seconds: float) -> Iterator[Record]:
+    read = 0
     consumer.assign([KafkaPartition(*tp, bounds.first_offset)])
     deadline = time.monotonic() + patience_seconds
-    while len(records) < count:
-        chunk = consumer.consume(min(CHUNK_RECORDS, count - len(records)), POLL_SECONDS)
+    while True:
+        chunk = consumer.consume(CHUNK_RECORDS, POLL_SECONDS)
         for message in chunk:
             if _at_end(message, tp, bounds):
-                return records
+                return
             if message.error() is None:
-                records.append(record_of(message))
+                read += 1
+                yield record_of(message)
         if chunk:
             deadline = time.monotonic() + patience_seconds
         elif time.monotonic() > deadline:
             raise KafkaUnavailableError(
-                f"nothing came of {tp} for {patience_seconds:g} s, after {len(records)} records from offset "
+                f"nothing came of {tp} for {patience_seconds:g} s, after {read} records from offset "
                 f"{bounds.first_offset} on"
             )
-    return records
 
 
 def _at_end(message: Message, tp: TopicPartition, bounds: Bounds) -> bool:
