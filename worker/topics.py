@@ -14,6 +14,10 @@ DEAD_LETTER_RETENTION_MS = 30 * 24 * 60 * 60 * 1000
 # An entry of the identity log outlives its visitor's time-to-live by this much: the log is by Kafka's time, the visitor
 # by that of events.
 IDENTITY_MARGIN_MS = 30 * 24 * 60 * 60 * 1000
+# Who is forgotten is gone from the disks so soon, and the word that it was forgotten stays so long: a worker that was
+# down meanwhile has to hear of it.
+IDENTITY_COMPACTION_MS = 7 * 24 * 60 * 60 * 1000
+IDENTITY_TOMBSTONES_MS = 30 * 24 * 60 * 60 * 1000
 
 Config = Mapping[str, str]
 
@@ -116,6 +120,8 @@ def identity_config(ttl_ms: int) -> dict[str, str]:
         "cleanup.policy": "compact,delete",
         "message.timestamp.type": "LogAppendTime",
         "retention.ms": str(ttl_ms + IDENTITY_MARGIN_MS),
+        "max.compaction.lag.ms": str(IDENTITY_COMPACTION_MS),
+        "delete.retention.ms": str(IDENTITY_TOMBSTONES_MS),
     }
 
 

@@ -18,6 +18,7 @@ from worker.sandbox import Sandbox
 
 JANE = {"email": "jane.doe@acme.com", "name": "Jane Doe", "company": "Acme Inc"}
 VISITOR = "df_8f2a1c9e"
+DAY_MS = 24 * 60 * 60 * 1000
 STATE = b'["user-1",1780744274000,{"email":"old@acme.com"}]'
 
 Run = Callable[..., WorkerProcess]
@@ -90,7 +91,9 @@ def test_the_log_is_made_as_documented_with_as_many_partitions_as_its_source(
 
     assert config["cleanup.policy"] == "compact,delete"
     assert config["message.timestamp.type"] == "LogAppendTime"
-    assert config["retention.ms"] == str(40 * 24 * 60 * 60 * 1000)
+    assert config["retention.ms"] == str(40 * DAY_MS)
+    assert config["max.compaction.lag.ms"] == str(7 * DAY_MS), "the forgotten are gone from the disks by then"
+    assert config["delete.retention.ms"] == str(30 * DAY_MS), "a worker that was down hears of them"
     assert len(cluster.end_offsets(log_of(group, topic))) == 3
 
 
