@@ -132,12 +132,12 @@ class Cluster:
             return
         if source not in existing:
             raise TopicRefusedError(f"topic {name} cannot be made: its source {source} is gone")
-        config = dead_letter_config(self._config(source))
+        config = dead_letter_config(self.config(source))
         self._create(NewTopic(name, num_partitions=existing[source], config=config))
 
     def doubts(self, source: str, dead_letter_topic: str) -> list[str]:
         """What looks wrong about a dead-letter topic that somebody else made; nothing, without the right to look."""
-        found = dead_letter_doubts(self._config(dead_letter_topic), self._config(source))
+        found = dead_letter_doubts(self.config(dead_letter_topic), self.config(source))
         return [f"topic {dead_letter_topic} {doubt.what}; {doubt.remedy}" for doubt in found]
 
     def make_identity_topic(self, source: str, name: str, ttl_ms: int) -> list[str]:
@@ -153,7 +153,7 @@ class Cluster:
         if name not in existing:
             self._create(NewTopic(name, num_partitions=partitions, config=identity_config(ttl_ms)))
             return []
-        config = self._config(name)
+        config = self.config(name)
         if fault := identity_fault(config):
             raise TopicRefusedError(f"topic {name} {fault.what}; {fault.remedy}")
         said = [f"topic {name} {doubt.what}; {doubt.remedy}" for doubt in identity_doubts(config, ttl_ms)]
@@ -188,7 +188,7 @@ class Cluster:
         """The end of each partition, what is in open transactions included."""
         return self._offsets(partitions, _LATEST, IsolationLevel.READ_UNCOMMITTED)
 
-    def _config(self, topic: str) -> dict[str, str]:
+    def config(self, topic: str) -> dict[str, str]:
         """The topic's settings; empty without the right to read them, so that defaults apply."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
         try:
