@@ -47,7 +47,7 @@ class Visitors:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """All partitions of one assignment, to be started together."""
+    """Partitions of one assignment, to be started together."""
 
     visitors: tuple[Visitors, ...]
 
@@ -146,7 +146,7 @@ class IdentityLog:
         self._readings: list[_Reading] = []
 
     def restore(self, places: Collection[Place]) -> None:
-        """Reads what is known of each partition before the offset where it is to start; reports `Restored` once."""
+        """Reads what is known of each partition before the offset where it is to start; each is `Restored` once."""
         self._readings = [reading for reading in self._readings if reading.thread.is_alive()]
         if places:
             reading = _Reading(places, self._ready, self._consumer, self._report, self._clock)
@@ -203,6 +203,7 @@ class _Reading:
         self._clock = clock
         self._all_gone = threading.Event()
         self._said_at = clock()
+        self._restored: frozenset[TopicPartition] = frozenset()
         self.wanted = frozenset(place.tp for place in places)
         self.thread = threading.Thread(target=self._work, name="identity-log", daemon=True)
 
@@ -226,24 +227,23 @@ class _Reading:
             backoff.attempt_number += 1
 
     def _read(self, logs: dict[TopicPartition, _Log]) -> None:
-        """Restores all of them, then follows them; returns when nobody wants them any more."""
+        """Restores what is not restored yet, then follows; returns when nobody wants any of them any more."""
         consumer = self._consumer()
         try:
             consumer.assign([KafkaPartition(*tp, OFFSET_BEGINNING) for tp in logs])
-            while self._missing(logs) and not self._all_gone.is_set():
-                for log, entry in self._entries(consumer, logs):
-                    log.restoration.take(entry)
-                self._say_how_far(logs)
-            self._report(Restored(tuple(log.visitors() for log in logs.values())))
             while not self._all_gone.is_set():
                 for log, entry in self._entries(consumer, logs):
-                    if entry.by_hand and log.place.tp in self.wanted:
-                        self._report(VisitorForgotten(log.place.tp, entry.visitor, entry.forgotten_until))
+                    self._take(log, entry)
+                self._say_how_far([log for log in logs.values() if log.place.tp in self.wanted - self._restored])
         finally:
             consumer.close()
 
-    def _missing(self, logs: Mapping[TopicPartition, _Log]) -> bool:
-        return any(log.position < log.target for log in logs.values() if log.place.tp in self.wanted)
+    def _take(self, log: _Log, entry: Entry) -> None:
+        """Of what is restored, a log that has to be read again tells operators' words again: some may be new."""
+        if log.place.tp not in self._restored:
+            log.restoration.take(entry)
+        elif entry.by_hand and log.place.tp in self.wanted:
+            self._report(VisitorForgotten(log.place.tp, entry.visitor, entry.forgotten_until))
 
     def _entries(self, consumer: KafkaConsumer, logs: Mapping[TopicPartition, _Log]) -> Iterator[tuple[_Log, Entry]]:
         for message in consumer.consume(CHUNK_ENTRIES, POLL_SECONDS):
@@ -259,13 +259,21 @@ class _Reading:
             elif not error.retriable():
                 raise KafkaUnavailableError(f"{message.topic()}: {error.str()}")
 
-    def _say_how_far(self, logs: Mapping[TopicPartition, _Log]) -> None:
-        if self._clock() - self._said_at >= PROGRESS_SECONDS:
-            self._said_at = self._clock()
-            entries = sum(min(log.position, log.target) for log in logs.values())
-            total = sum(log.target for log in logs.values())
+    def _say_how_far(self, logs: Collection[_Log]) -> None:
+        """Reports those that are read as soon as all are, or once a second: the quick do not wait for the slow, and the
+        consumer's assignment does not change from one moment to the next.
+        """
+        read = [log for log in logs if log.position >= log.target]
+        if not logs or (len(read) < len(logs) and self._clock() - self._said_at < PROGRESS_SECONDS):
+            return
+        self._said_at = self._clock()
+        if read:
+            self._restored |= {log.place.tp for log in read}
+            self._report(Restored(tuple(log.visitors() for log in read)))
+        if rest := [log for log in logs if log.position < log.target]:
+            entries, total = sum(log.position for log in rest), sum(log.target for log in rest)
             progress = f"restoring visitors, {entries:,} of {total:,} entries read"
-            self._report(Restoring(tuple(log.place.tp for log in logs.values()), progress))
+            self._report(Restoring(tuple(log.place.tp for log in rest), progress))
 
 
 def _text(error: KafkaUnavailableError | KafkaException) -> str:

@@ -133,6 +133,10 @@ class Cluster:
         request = ConsumerGroupTopicPartitions(group, parts)
         self._admin.alter_consumer_group_offsets([request])[group].result(timeout=10)
 
+    def delete_group(self, group: str) -> None:
+        """Its offsets are gone, as those of a group without members are after a week."""
+        self._admin.delete_consumer_groups([group])[group].result(timeout=10)
+
     def delete_topic(self, topic: str) -> None:
         self._admin.delete_topics([topic])[topic].result(timeout=10)
         wait_until(lambda: topic not in self.topics(), 10, f"{topic} is gone")

@@ -24,6 +24,7 @@ from tests.integration.test_identity_log import JANE, VISITOR, identify, log_of
 from worker.__main__ import main
 from worker.demo.broker import EmbeddedKafka, free_port
 from worker.demo.jars import find_java
+from worker.identity_entries import headers_by_hand
 from worker.sandbox import Sandbox
 
 NO_AVRO = b"no Avro"
@@ -387,3 +388,24 @@ def test_without_the_right_to_write_nothing_is_forgotten_and_the_right_is_named(
     assert ended.code == 1
     assert "this user needs WRITE and DESCRIBE on the topic" in ended.out
     assert "Not all of it was written" in ended.err
+
+
+def test_an_owner_that_could_not_read_its_log_for_a_while_obeys_afterwards(
+    kafka: str, guarded: Cluster, group: str, sandbox: Sandbox, start: Start
+) -> None:
+    topic = guarded.make_topic()
+    worker = start(KAFKA_BROKERS=guarded.bootstrap_servers, KAFKA_TOPICS=topic)
+    guarded.produce(topic, [identify("evt_0"), signal("evt_1", VISITOR)])
+    wait_until(lambda: settled(guarded, group, topic), 60, "all is committed")
+    allow_only(guarded, "TOPIC", log_of(group, topic), "WRITE", "DESCRIBE")
+    wait_until(lambda: worker.logged("kafka.unavailable"), 60, "it says that it may not read its log")
+
+    guarded.produce(log_of(group, topic), [Message(None, f"a:{VISITOR}".encode(), headers_by_hand(2, ""))])
+    allow_only(guarded, "TOPIC", log_of(group, topic), "READ")
+    wait_until(lambda: worker.logged("visitor.forgotten"), 60, "it has heard of it")
+    guarded.produce(topic, [signal("evt_2", VISITOR)])
+    wait_until(lambda: settled(guarded, group, topic), 60, "all is committed")
+    assert {event.message_id: event.item.get("traits") for event in sandbox.ledger.events()} == {
+        "evt_1": JANE,
+        "evt_2": None,
+    }
