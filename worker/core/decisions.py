@@ -126,7 +126,8 @@ class Decider:
     def _chosen(self, traits: Mapping[str, object]) -> Traits:
         """The configured traits, in the configured order, nulls included (in an identify they mean: remove)."""
         wanted = self._policy.traits
-        if wanted is None:
+        # most visitors are known by all of them, in this order: to look each up again would cost more than the rest
+        if wanted is None or wanted == tuple(traits):
             return dict(traits)
         return {name: traits[name] for name in wanted if name in traits}
 
@@ -156,7 +157,8 @@ class Decider:
             traits = {key: value for key, value in self._chosen(event.traits).items() if value is not None}
         if event.type != "identify":
             known = identities.traits_for(visitor, event.user_id, at_ms=event.timestamp_ms, offset=record.offset)
-            traits = self._chosen({**known, **traits}) if known else traits
+            if known:
+                traits = self._chosen({**known, **traits} if traits else known)
         payload = self._payload(event, name, message_id, self._timestamps.text(event.timestamp_ms), traits)
         label = name if name in self._labels else OTHER
         return Item(record, payload, message_id, label, bool(traits), schema)

@@ -19,7 +19,7 @@ MAX_VISITOR_CHARACTERS = 32 * 1024
 Traits = dict[str, object]
 
 
-class State(msgspec.Struct, array_like=True):
+class State(msgspec.Struct, array_like=True, gc=False):
     """What an `identify` left behind.
 
     `identified_at_ms` is UTC epoch milliseconds; `traits` hold no nulls at the top.
