@@ -3,6 +3,7 @@
 Exit code 1 where contenders did not deliver the same events: then no figure means anything.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import click
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from rich.console import Console
 
+from benchmarks import enrichment, restore
 from benchmarks.contenders import CONTENDERS, Course, Job
 from benchmarks.report import differences, table
 from benchmarks.traffic import events, fill
@@ -51,13 +53,26 @@ def registry(folder: Path) -> Iterator[Registry]:
         running.stop()
 
 
+def of_identities(brokers: str, visitors: int) -> str:
+    """What a restore takes, in a process of its own, and what an event of a known visitor costs on top."""
+    topic = f"{TOPIC}-visitors"
+    restore.fill(brokers, topic, visitors)
+    command = [sys.executable, "-m", "benchmarks.restore", brokers, topic, str(visitors)]
+    done = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return (
+        f"identity log: {visitors:,} visitors restored in {done['seconds']:.1f} s, {done['bytes_a_visitor']:.0f} bytes "
+        f"each; an event of a known one costs {enrichment.microseconds():.1f} µs more"
+    )
+
+
 @click.command()
 @click.option("--events", "count", default=400_000, show_default=True, help="Records in the topic.")
 @click.option("--partitions", default=4, show_default=True)
 @click.option("--rounds", default=3, show_default=True, help="How often each contender runs, in turn.")
 @click.option("--delay-ms", default=50.0, show_default=True, help="How long the API takes for an answer.")
+@click.option("--visitors", default=1_000_000, show_default=True, help="Entries of the identity log that is restored.")
 @click.option("--only", multiple=True, help="A contender's name; all when not given.")
-def main(count: int, partitions: int, rounds: int, delay_ms: float, only: tuple[str, ...]) -> None:
+def main(count: int, partitions: int, rounds: int, delay_ms: float, visitors: int, only: tuple[str, ...]) -> None:
     """CPU an event, rate, memory and body fill of the worker against two scripts, in one run."""
     console = Console(width=110)
     chosen = [contender for contender in CONTENDERS if not only or contender.name in only]
@@ -82,6 +97,7 @@ def main(count: int, partitions: int, rounds: int, delay_ms: float, only: tuple[
                 done = course.run(contender, f"{contender.name}-{number}")
                 console.print(f"round {number}: {contender.name}: {done.cpu_seconds / count * 1e6:.1f} µs an event")
                 runs.append(done)
+        console.print(of_identities(kafka.bootstrap_servers, visitors))
     console.print(table(runs, count, partitions))
     problems = differences(runs, deliverable)
     for problem in problems:
