@@ -14,7 +14,7 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from tests.builders_avro import confluent, encode, shipped_schema
 from tests.integration.cluster import Cluster, Message
-from tests.integration.conftest import StartWorker
+from tests.integration.fixtures import StartWorker
 from tests.integration.harness import WorkerProcess, wait_until
 from tests.integration.registry import Registry
 from tests.integration.signals import MOMENT, signal

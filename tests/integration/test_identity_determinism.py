@@ -6,7 +6,7 @@ import pytest
 
 from tests.fakes import put_faults
 from tests.integration.cluster import Cluster, Message
-from tests.integration.conftest import StartWorker
+from tests.integration.fixtures import StartWorker
 from tests.integration.harness import WorkerProcess, wait_until
 from tests.integration.signals import GRANTED, signal
 from tests.integration.test_delivery import settled

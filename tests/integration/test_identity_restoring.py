@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.integration.cluster import Cluster, Message
-from tests.integration.conftest import StartWorker
+from tests.integration.fixtures import StartWorker
 from tests.integration.harness import WorkerProcess, wait_until
 from tests.integration.signals import signal
 from tests.integration.test_delivery import settled
