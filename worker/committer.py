@@ -20,6 +20,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from worker import dead_letters, identity_entries
+from worker.complaints import in_short
 from worker.core.commands import Commit, LaneCommit
 from worker.core.outcomes import HoldReason
 from worker.core.records import Headers
@@ -44,6 +45,11 @@ _NOT_ALLOWED = frozenset(
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
     }
 )
+
+_WRITE_CURES = {
+    KafkaError.MSG_SIZE_TOO_LARGE: "; raise its max.message.bytes above the source topic's",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "; grant WRITE and DESCRIBE on it",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +237,14 @@ class Committer:
             # Neither committed nor aborted: the broker ends it after its time-out. This producer is of no more use.
             self._drop()
             producer.purge()
-        # a purged message is a consequence of the abort, not the reason for it
-        reasons = [found for found in self._undelivered if found[1].code() != KafkaError._PURGE_QUEUE]
+        # A purged message is a consequence of the abort, not the reason for it. But where a topic is not ours to write,
+        # the transaction says so, and never which topic: it is that of what has not got through.
+        not_allowed = error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+        reasons = [
+            (topic, error if reason.code() == KafkaError._PURGE_QUEUE else reason)
+            for topic, reason in self._undelivered
+            if not_allowed or reason.code() != KafkaError._PURGE_QUEUE
+        ]
         if reasons:
             refused = self._refused_by(*reasons[0], commit)
         if error.fatal():
@@ -244,9 +256,8 @@ class Committer:
             what, refusal = "what was learned of a visitor", HoldReason.IDENTITY_REFUSED
         else:
             what, refusal = "a dead letter", HoldReason.DEAD_LETTER_REFUSED
-        detail = f"{what} was refused by topic {topic}: {reason.str()}"
-        if reason.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            detail += "; raise its max.message.bytes above the source topic's"
+        detail = f"{what} was refused by topic {topic}: {in_short(reason.str())}"
+        detail += _WRITE_CURES.get(reason.code(), "")
         return _RefusedError(refusal, detail)
 
     def _drop(self) -> None:
@@ -291,6 +302,7 @@ def _producer(properties: Mapping[str, Any], transactional_id: str) -> Producer:
 def _refused_for(error: KafkaError) -> _RefusedError:
     if error.code() in _NOT_ALLOWED:
         return _RefusedError(
-            HoldReason.COMMIT_REFUSED, f"not allowed: {error.str()}; the README lists the ACLs the worker needs"
+            HoldReason.COMMIT_REFUSED,
+            f"not allowed: {in_short(error.str())}; the README lists the ACLs the worker needs",
         )
-    return _RefusedError(None, f"{error.name()}: {error.str()}")
+    return _RefusedError(None, f"{error.name()}: {in_short(error.str())}")

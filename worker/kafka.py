@@ -21,6 +21,7 @@ from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
+from worker.complaints import advised
 from worker.core.records import Headers, Record, TopicPartition
 from worker.errors import KafkaStoppedError, SettingsError
 from worker.settings.checks import SESSION_TIMEOUT_MS
@@ -29,8 +30,7 @@ from worker.settings.values import GroupProtocol
 
 COOPERATIVE = "cooperative-sticky"
 
-# How often the positions of quiet partitions are looked at: they move past transaction markers without any record being
-# handed out.
+# How often the positions of quiet partitions are looked at: they move past transaction markers without any record.
 POSITIONS_INTERVAL_SECONDS = 0.25
 
 # The other clients would warn of each.
@@ -39,13 +39,10 @@ _CONSUMER_ONLY = re.compile(
 )
 
 _ONE_ID_TWICE = ". Usually another process has the same group.instance.id: KAFKA_CLIENT must give each its own"
-_TROUBLE = "Check KAFKA_BROKERS, KAFKA_TLS_* and KAFKA_SASL_*, and the ACLs that the README lists"
 
 
 def client_properties(settings: Settings) -> dict[str, Any]:
-    """What every client of the worker has in common, `KAFKA_CLIENT` last, so that it wins; without what only a consumer
-    knows.
-    """
+    """What all clients of the worker share, `KAFKA_CLIENT` last, so that it wins; nothing only a consumer knows."""
     properties: dict[str, Any] = {
         "bootstrap.servers": ",".join(settings.kafka_brokers),
         "client.id": "dreamdata-worker",
@@ -105,7 +102,10 @@ class Listener(Protocol):
     def out_of_range(self, tp: TopicPartition) -> None:
         """The offset to read next does not exist: `start` it anew."""
 
-    def kafka_trouble(self, detail: str) -> None:
+    def refused(self, tp: TopicPartition | None, detail: str) -> None:
+        """To read it, or (None) to join the group: not allowed. Said once."""
+
+    def kafka_trouble(self, detail: str, *, cause: bool) -> None:
         """Something is wrong that mends itself or must be mended; said again while it lasts. On any thread."""
 
 
@@ -122,9 +122,8 @@ class Consumer:
 
     def __init__(self, properties: Mapping[str, Any], listener: Listener) -> None:
         self._listener = listener
-        self._eager = properties["group.protocol"] == "classic" and (
-            properties["partition.assignment.strategy"] != COOPERATIVE
-        )
+        strategy = properties.get("partition.assignment.strategy", COOPERATIVE)
+        self._eager = properties["group.protocol"] == "classic" and strategy != COOPERATIVE
         self._started: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
         self._joined = False
@@ -212,9 +211,7 @@ class Consumer:
                 self._nudge(part)
 
     def _nudge(self, part: KafkaPartition) -> None:
-        """A resumed partition is looked at again only when the fetcher wakes, up to a second later; a seek to where it
-        is wakes it.
-        """
+        """A resumed partition waits until the fetcher wakes, up to a second; a seek to where it is wakes it at once."""
         # It only saves time: where the partition is not in a state to seek, the fetcher comes by itself.
         with suppress(KafkaException):
             self._consumer.seek(part)
@@ -227,9 +224,8 @@ class Consumer:
         """
         if not self._joined:
             metadata = self._consumer.consumer_group_metadata()
-            self._joined = bool(
-                metadata.startswith(b"CGMDv2:") and int.from_bytes(metadata[7:11], "little", signed=True) >= 0
-            )
+            known, generation = metadata.startswith(b"CGMDv2:"), int.from_bytes(metadata[7:11], "little", signed=True)
+            self._joined = known and generation >= 0
         return self._joined
 
     def group_metadata(self) -> object:
@@ -268,21 +264,24 @@ class Consumer:
             self._pause_again()
 
     def _on_message_error(self, message: Message, error: KafkaError) -> None:
-        topic, partition = message.topic(), message.partition()
+        tp = TopicPartition(message.topic() or "", message.partition() or 0)
         if error.fatal() or error.code() == KafkaError._FATAL:  # a consumer's own come without the mark (2.16)
             self._fatal = error
-        elif error.code() == KafkaError._AUTO_OFFSET_RESET and topic is not None and partition is not None:
-            self._listener.out_of_range(TopicPartition(topic, partition))
-        elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            return  # the scout looks for it, and says so with its name
-        elif not error.retriable():
-            self._listener.kafka_trouble(f"{error.str()} ({topic or 'no topic'}). {_TROUBLE}")
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+            self._listener.out_of_range(tp)
+        elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED and tp in self._started:
+            self._listener.refused(tp, advised(error.name(), f"{tp}: {error.str()}"))
+        elif error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+            self._listener.refused(None, advised(error.name(), error.str()))
+        elif not error.retriable() and error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:  # the scout names those
+            self._listener.kafka_trouble(advised(error.name(), error.str()), cause=True)
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
             self._fatal = error
         elif error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._ALL_BROKERS_DOWN):
-            self._listener.kafka_trouble(f"{error.str()}. {_TROUBLE}")
+            down = error.code() == KafkaError._ALL_BROKERS_DOWN  # which follows from a password that all refuse
+            self._listener.kafka_trouble(advised(error.name(), error.str()), cause=not down)
 
 
 def _ours(parts: Iterable[KafkaPartition]) -> list[TopicPartition]:

@@ -157,7 +157,7 @@ class Loop:
             case OwnTopicsSeen(refused, doubts):
                 self._reporter.own_topics_seen(refused, doubts)
             case KafkaUnreachable(detail) | KafkaTrouble(detail):
-                self._reporter.kafka_trouble(detail, self._clock())
+                self._reporter.kafka_trouble(detail, self._clock(), cause=isinstance(fact, KafkaTrouble))
 
     def _carry_out(self, command: Command) -> None:
         edges = self._edges
@@ -239,8 +239,11 @@ class Loop:
         for fact in later:
             self._inbox.put(fact)
 
-    def kafka_trouble(self, detail: str) -> None:
-        self._inbox.put(KafkaTrouble(detail))
+    def refused(self, tp: TopicPartition | None, detail: str) -> None:
+        self._reporter.refused(tp, detail)
+
+    def kafka_trouble(self, detail: str, *, cause: bool) -> None:
+        self._inbox.put(KafkaTrouble(detail) if cause else KafkaUnreachable(detail))
 
     def _begin_nothing_more(self) -> None:
         """The second half of a shutdown is for answers: what is on the wire at its end will be sent again."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import structlog
 
+from worker.complaints import Complaints, in_short
 from worker.core.batching import Batch
 from worker.core.commands import Commit, LaneCommit
 from worker.core.decoding import Event, SchemaRef
@@ -24,8 +25,6 @@ from worker.metrics import Metrics
 from worker.tap.recorder import Tap
 
 GAUGES_INTERVAL_SECONDS = 0.25
-# What Kafka complains of comes back every few seconds while it lasts; silence for this long means that it is mended.
-TROUBLE_SECONDS = 15.0
 # A turn takes milliseconds, a revocation up to ten seconds.
 ALIVE_SECONDS = 60.0
 
@@ -44,8 +43,7 @@ class Reporter:
         self._secondly = Throttle(1.0, clock)
         self._ends: dict[TopicPartition, int] = {}
         self._joined = False
-        self._trouble = ""
-        self._trouble_at = float("-inf")
+        self._complaints = Complaints()
         self._last_refusal: Answer | None = None
         self._filtered: Counter[Reason] = Counter()
         self._refused_topics: tuple[str, ...] = ()
@@ -59,7 +57,7 @@ class Reporter:
         return self._ends
 
     def kafka_in_trouble(self, now: float) -> bool:
-        return now - self._trouble_at < TROUBLE_SECONDS
+        return self._complaints.lasting(now)
 
     def reasons(self) -> tuple[str, ...]:
         """Why it is not ready; empty when it is."""
@@ -76,6 +74,8 @@ class Reporter:
             return
         self._reported_at = now
         self._joined = joined
+        for detail in self._complaints.still_refused(pipeline.lanes, self._ends):
+            self.kafka_trouble(detail, now, cause=True)
         current = report(pipeline, now)
         metrics = self._metrics
         for reason in HoldReason:
@@ -98,7 +98,7 @@ class Reporter:
         if not self._joined:
             reasons.append("waiting for the first assignment of the group")
         if self.kafka_in_trouble(now):
-            reasons.append(f"Kafka: {self._trouble}")
+            reasons.append(f"Kafka: {self._complaints.detail}")
         return tuple(reasons)
 
     def answered(self, batch: Batch, answer: Answer) -> None:
@@ -216,7 +216,7 @@ class Reporter:
 
     def commit_failed(self, commit: Commit, detail: str) -> None:
         self._metrics.commits.labels("error").inc()
-        silenced = self._minutely.admit(("commit", detail))
+        silenced = self._minutely.admit(("refused", in_short(detail)))
         if silenced is not None:
             log.warning("commit.failed", lanes=[str(share.tp) for share in commit.lanes], detail=detail)
 
@@ -224,9 +224,13 @@ class Reporter:
         if self._minutely.admit(("schema", ref)) is not None:
             log.warning("schema.unavailable", schema=str(ref), detail=detail)
 
-    def kafka_trouble(self, detail: str, now: float) -> None:
-        self._trouble, self._trouble_at = detail, now
-        if self._minutely.admit("kafka") is not None:
+    def refused(self, tp: TopicPartition | None, detail: str) -> None:
+        self._complaints.refused(tp, detail)
+
+    def kafka_trouble(self, detail: str, now: float, *, cause: bool) -> None:
+        """`cause`: what others may follow from."""
+        shown = self._complaints.heard(detail, now, cause=cause)
+        if shown and self._minutely.admit(("kafka", cause)) is not None:
             log.error("kafka.unavailable", detail=detail)
 
     def topics_missing(self, missing: Collection[str]) -> None:
@@ -239,7 +243,7 @@ class Reporter:
         self._refused_topics = tuple(refused)
         self.own_topics_doubted(doubts)
         for detail in refused:
-            if self._minutely.admit(("topic", detail)) is not None:
+            if self._minutely.admit(("refused", in_short(detail))) is not None:
                 log.error("topic.refused", detail=detail)
 
     def own_topics_doubted(self, doubts: Collection[str]) -> None:
@@ -254,6 +258,7 @@ class Reporter:
 
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
         self._metrics.rebalances.inc()
+        self._complaints.ended()
         for tp in partitions:
             log.info("partition.assigned", topic=tp.topic, partition=tp.partition)
 

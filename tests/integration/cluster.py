@@ -32,6 +32,13 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 from tests.integration.harness import wait_until
 from worker.core.records import Headers, Record
 
+# the group's coordinator is just moving
+_NOBODY_CAN_TELL = (
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -96,7 +103,7 @@ class Cluster:
         """A new topic; `config` with underscores for dots (`max_message_bytes="2000000"`)."""
         topic = name or self.unique("delivery")
         settings = {key.replace("_", "."): value for key, value in config.items()}
-        made = self._admin.create_topics([NewTopic(topic, partitions, 1, config=settings)])
+        made = self._admin.create_topics([NewTopic(topic, partitions, config=settings)])
         made[topic].result(timeout=10)
         wait_until(lambda: self._has_leaders(topic, partitions), 10, f"leaders for the partitions of {topic}")
         return topic
@@ -225,7 +232,7 @@ class Cluster:
         except KafkaException as error:
             if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
                 return ([],)
-            if error.args[0].code() == KafkaError.COORDINATOR_LOAD_IN_PROGRESS:
+            if error.args[0].code() in _NOBODY_CAN_TELL:
                 return None
             raise
         return (answer.topic_partitions or [],)

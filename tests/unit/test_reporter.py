@@ -7,13 +7,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.builders import SCHEMA, TP, answer, batch, event, item, pipeline, record, tap, tp
+from worker.complaints import TROUBLE_SECONDS
 from worker.core.commands import Commit, LaneCommit
 from worker.core.outcomes import Answer, DeadLetter, HoldReason, Outcome, Reason, Stage
 from worker.core.pipeline import Pipeline
 from worker.core.records import TopicPartition
 from worker.core.start_offsets import Start
 from worker.metrics import Metrics
-from worker.reporter import ALIVE_SECONDS, GAUGES_INTERVAL_SECONDS, TROUBLE_SECONDS, Reporter
+from worker.reporter import ALIVE_SECONDS, GAUGES_INTERVAL_SECONDS, Reporter
 
 SECRET = "jane.doe@acme.com"
 NOT_ASSIGNED = "waiting for the first assignment of the group"
@@ -255,7 +256,9 @@ def test_an_event_that_will_be_sent_has_its_line_when_it_is_delivered(rig: Rig) 
     [
         pytest.param(lambda told: told.commit_failed(commit(), "fenced"), "commit.failed", id="commit"),
         pytest.param(lambda told: told.schema_unavailable(SCHEMA, "500"), "schema.unavailable", id="schema"),
-        pytest.param(lambda told: told.kafka_trouble("all brokers down", 0.0), "kafka.unavailable", id="Kafka"),
+        pytest.param(
+            lambda told: told.kafka_trouble("all brokers down", 0.0, cause=True), "kafka.unavailable", id="Kafka"
+        ),
         pytest.param(lambda told: told.topics_missing(["delivery-x"]), "topic.missing", id="topic"),
         pytest.param(lambda told: told.own_topics_seen(["no right"], []), "topic.refused", id="own topic"),
     ],
@@ -311,7 +314,7 @@ def test_a_doubt_about_an_own_topic_is_a_line_and_no_reason(rig: Rig) -> None:
 
 
 def test_kafkas_trouble_is_a_reason_until_it_has_been_silent_for_a_while(rig: Rig) -> None:
-    rig.reporter.kafka_trouble("all brokers down", rig.now)
+    rig.reporter.kafka_trouble("all brokers down", rig.now, cause=True)
     assert rig.turn(pipeline()) == ("Kafka: all brokers down",)
     assert rig.reporter.kafka_in_trouble(TROUBLE_SECONDS - 0.1)
     rig.now = TROUBLE_SECONDS

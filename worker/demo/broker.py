@@ -90,18 +90,21 @@ class EmbeddedKafka:
         directory: Path | None = None,
         *,
         java: Path,
+        port: int | None = None,
         properties: Mapping[str, str] | None = None,
         announce: Callable[[str], object] = lambda message: None,
     ) -> Self:
         """Returns when the broker answers: 3 to 6 s, and the first time a fetch of 44 MB, which `announce` is told.
 
         Data and `broker.log` live in `directory`, which is kept, or in a temporary folder that goes with the broker.
-        `properties` are Kafka's own and win over the ones here. Raises BrokerUnavailableError.
+        `port` is where clients find it, a free one if None. `properties` are Kafka's own and win over the ones here.
+        Raises BrokerUnavailableError.
         """
         jars = class_path(announce)
         folder = directory or Path(tempfile.mkdtemp(prefix="dreamdata-worker-kafka-"))
         try:
-            port = _configure(folder, properties or {})
+            port = port or free_port()
+            _configure(folder, port, properties or {})
             _format(folder, java, jars)
             broker = cls(process=_launch(folder, java, jars), port=port, folder=folder, temporary=directory is None)
         except BaseException:
@@ -162,9 +165,9 @@ class EmbeddedKafka:
         raise BrokerUnavailableError(f"The embedded Kafka did not answer in {_START_SECONDS} seconds.{_tail(self.log)}")
 
 
-def _configure(folder: Path, properties: Mapping[str, str]) -> int:
-    """Writes `server.properties` and returns the port clients use."""
-    port, controller_port = free_port(), free_port()
+def _configure(folder: Path, port: int, properties: Mapping[str, str]) -> None:
+    """Writes `server.properties`."""
+    controller_port = free_port()
     everything = {
         **_PROPERTIES,
         "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
@@ -175,7 +178,6 @@ def _configure(folder: Path, properties: Mapping[str, str]) -> int:
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "server.properties").write_text("".join(f"{name}={value}\n" for name, value in everything.items()))
-    return port
 
 
 def _format(folder: Path, java: Path, jars: str) -> None:
