@@ -10,13 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
-    IsolationLevel,
-    KafkaError,
-    KafkaException,
-    TopicCollection,
-)
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package does not mark what it exports again
     AdminClient,
@@ -27,6 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
     ResourceType,
 )
 
+from worker.complaints import in_short
 from worker.core.records import TopicPartition
 from worker.errors import KafkaUnavailableError, SettingsError, TopicRefusedError
 from worker.topics import dead_letter_config, dead_letter_doubts, identity_config, identity_doubts, identity_fault
@@ -47,9 +42,11 @@ class Offsets:
 
 
 class Cluster:
-    """One AdminClient. Threads may share it."""
+    """One AdminClient, and a consumer for each group that is asked about. Threads may share it."""
 
     def __init__(self, properties: Mapping[str, Any], timeout_seconds: float = 10.0) -> None:
+        self._properties = dict(properties)
+        self._members: dict[str, Consumer] = {}
         # without a logger of ours: lines for it are queued until somebody polls, and nobody does
         try:
             self._admin = AdminClient(dict(properties))
@@ -78,23 +75,30 @@ class Cluster:
         last commit counts.
         """
         wanted = list(partitions)
-        request = ConsumerGroupTopicPartitions(group, [KafkaPartition(*tp) for tp in wanted])
-        futures = _translated(
-            lambda: self._admin.list_consumer_group_offsets(
-                [request], require_stable=True, request_timeout=self._timeout_seconds
-            )
-        )
-        answer = self._result(futures[group])
-        committed: dict[TopicPartition, int | None] = {}
-        for part in answer.topic_partitions or []:
-            if part.error is None:
-                committed[TopicPartition(part.topic, part.partition)] = part.offset if part.offset >= 0 else None
+        committed = self._committed(group, wanted)
         earliest = self._offsets(wanted, _EARLIEST)
         latest = self._offsets(wanted, _LATEST)
         found = [tp for tp in wanted if tp in committed and tp in earliest and tp in latest]
         if not found:
             raise KafkaUnavailableError(f"no offsets of group {group} could be had")
         return {tp: Offsets(committed[tp], earliest[tp], latest[tp]) for tp in found}
+
+    def _committed(self, group: str, partitions: list[TopicPartition]) -> dict[TopicPartition, int | None]:
+        """Asked by a consumer that never joins. The AdminClient's question ends the whole process (an assertion of
+        librdkafka's, seen with 2.16) when the coordinator dies and comes back after it has timed out.
+        """
+        if group not in self._members:
+            # read_committed, its default, is what makes it wait for transactions in the air
+            self._members[group] = Consumer({**self._properties, "group.id": group, "enable.auto.commit": False})
+        member = self._members[group]
+        answer = _translated(
+            lambda: member.committed([KafkaPartition(*tp) for tp in partitions], self._timeout_seconds)
+        )
+        return {
+            TopicPartition(part.topic, part.partition): part.offset if part.offset >= 0 else None
+            for part in answer
+            if part.error is None
+        }
 
     def _offsets(
         self,
@@ -207,8 +211,9 @@ class Cluster:
             if code.code() == KafkaError.TOPIC_ALREADY_EXISTS:
                 return
             raise TopicRefusedError(
-                f"topic {topic.topic} is missing and cannot be made: {code.str()}. Give the worker the right to create "
-                f"it (CREATE on the topic or the cluster), or make it yourself with {topic.num_partitions} partitions"
+                f"topic {topic.topic} is missing and cannot be made: {in_short(code.str())}. Give the worker the "
+                "right to create it (CREATE on the topic or the cluster), or make it yourself with "
+                f"{topic.num_partitions} partitions"
             ) from error
         except TimeoutError as error:
             raise KafkaUnavailableError(f"topic {topic.topic} was not made in time") from error
