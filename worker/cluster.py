@@ -29,6 +29,9 @@ from worker.topics import dead_letter_config, dead_letter_doubts, identity_confi
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # untyped there
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # untyped there
 
+# nothing about the topic: the broker that was asked has gone
+_LOST_ON_THE_WAY = (KafkaError._TRANSPORT, KafkaError._TIMED_OUT)
+
 Answered = TypeVar("Answered")
 
 
@@ -122,8 +125,12 @@ class Cluster:
                 offsets[TopicPartition(part.topic, part.partition)] = self._result(future).offset
             except KafkaUnavailableError as error:
                 problem = error
-        if problem is not None and not offsets:
-            raise problem
+        if problem is not None:
+            # Who leads is remembered for minutes, and the answer of a former leader does not renew it (2.16); a look at
+            # all topics does.
+            self.partitions()
+            if not offsets:
+                raise problem
         return offsets
 
     def make_dead_letter_topic(self, source: str, name: str) -> None:
@@ -210,6 +217,8 @@ class Cluster:
             code = error.args[0]
             if code.code() == KafkaError.TOPIC_ALREADY_EXISTS:
                 return
+            if code.retriable() or code.code() in _LOST_ON_THE_WAY:
+                raise KafkaUnavailableError(in_short(code.str())) from error
             raise TopicRefusedError(
                 f"topic {topic.topic} is missing and cannot be made: {in_short(code.str())}. Give the worker the "
                 "right to create it (CREATE on the topic or the cluster), or make it yourself with "
