@@ -1,0 +1,68 @@
+"""The API down with more to deliver than fits in memory: bounded memory, a quiet log, and all of it once it is back."""
+
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import delivered_ids, put_faults
+from tests.integration.cluster import Cluster, Message
+from tests.integration.fixtures import StartWorker
+from tests.integration.harness import WorkerProcess, wait_until
+from tests.integration.signals import ids, signals
+from tests.integration.test_delivery import settled
+from worker.sandbox import Sandbox
+
+PARTITIONS = 4
+EVENTS = 120_000
+EVENT_BYTES = 2_000
+OUTAGE_SECONDS = 70
+MAX_RSS_BYTES = 150_000_000
+MAX_RSS_AT_WORK_BYTES = 200_000_000
+
+
+def rss_bytes(worker: WorkerProcess) -> int:
+    status = Path(f"/proc/{worker.pid}/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1]) * 1024
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc, which is Linux's")
+def test_an_outage_with_a_deep_backlog_costs_neither_memory_nor_membership_nor_an_event(
+    cluster: Cluster, group: str, start_worker: StartWorker
+) -> None:
+    topic = cluster.make_topic(partitions=PARTITIONS)
+    padding = {"padding": "x" * EVENT_BYTES}
+    messages = (Message(m.value, partition=n % PARTITIONS) for n, m in enumerate(signals(EVENTS, properties=padding)))
+    cluster.produce(topic, messages)
+    with Sandbox(max_events=EVENTS * 2, max_event_bytes=EVENTS * EVENT_BYTES * 4) as sandbox:
+        put_faults(sandbox, {"status": 503})
+        worker = start_worker(KAFKA_TOPICS=topic, KAFKA_CONSUMER_GROUP=group, DREAMDATA_URL=sandbox.url)
+        wait_until(
+            lambda: worker.is_ready() and worker.metrics().value("paused_partitions") == PARTITIONS, 60, "paused"
+        )
+        rebalances, began = worker.metrics().value("rebalances_total"), time.monotonic()
+        resident: list[int] = []
+        while time.monotonic() - began < OUTAGE_SECONDS:
+            resident.append(rss_bytes(worker))
+            assert worker.get("/healthz")[0] == 200
+            time.sleep(0.5)
+        warnings = [line for line in worker.log_lines() if line.get("level") == "warning"]
+        assert len(warnings) <= 1 + OUTAGE_SECONDS // 60 + 1, warnings
+        assert max(resident) < MAX_RSS_BYTES
+        assert max(resident) - resident[len(resident) // 2] < 5_000_000, "flat"
+        put_faults(sandbox)
+        back_at = time.monotonic()
+        while not settled(cluster, group, topic):
+            resident.append(rss_bytes(worker))
+            assert time.monotonic() - back_at < 240, "full recovery"
+            time.sleep(0.2)
+        took = time.monotonic() - back_at
+        assert max(resident) < MAX_RSS_AT_WORK_BYTES
+        assert worker.metrics().value("rebalances_total") == rebalances
+        assert delivered_ids(sandbox) == dict.fromkeys(ids(EVENTS), 1)
+        taken = [request for request in sandbox.ledger.requests() if request.status == 200]
+        pause = max(later.started_at.monotonic - earlier.started_at.monotonic for earlier, later in pairwise(taken))
+        print(f"{max(resident) / 1e6:.0f} MB at most, {took:.1f} s to recover, pause {pause * 1000:.0f} ms")  # noqa: T201  # measured
