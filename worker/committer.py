@@ -30,6 +30,8 @@ from worker.topics import TopicNames
 TRANSACTION_TIMEOUT_MS = 5_000
 # After how long a step has failed; above the transaction's time-out, after which the broker ends it anyway.
 STEP_TIMEOUT_SECONDS = 6.0
+# ... and how much later the client may be about it.
+GRACE_SECONDS = 2.0
 
 # the client's word for "by the key"
 ANY_PARTITION = -1
@@ -178,10 +180,35 @@ class Committer:
             for share in commit.lanes:
                 self._write(producer, share)
             offsets = [KafkaPartition(*share.tp, share.next_offset) for share in commit.lanes]
-            producer.send_offsets_to_transaction(offsets, group_metadata, STEP_TIMEOUT_SECONDS)
+            self._send_offsets(producer, offsets, group_metadata)
             producer.commit_transaction(STEP_TIMEOUT_SECONDS)
         except KafkaException as error:
             raise self._aborted(producer, commit, error.args[0]) from error
+
+    def _send_offsets(self, producer: Producer, offsets: list[KafkaPartition], group_metadata: object) -> None:
+        """On a thread of its own, for the client does not keep its time-out when the coordinator moves (2.16): the call
+        then never returns. It is left behind with its producer; the broker ends that transaction, which nobody commits.
+        """
+        ended: queue.SimpleQueue[KafkaException | None] = queue.SimpleQueue()
+
+        def send() -> None:
+            try:
+                producer.send_offsets_to_transaction(offsets, group_metadata, STEP_TIMEOUT_SECONDS)
+            except KafkaException as error:
+                ended.put(error)
+            else:
+                ended.put(None)
+
+        threading.Thread(target=send, name="offsets", daemon=True).start()
+        try:
+            error = ended.get(timeout=STEP_TIMEOUT_SECONDS + GRACE_SECONDS)
+        except queue.Empty:
+            self._drop()
+            raise _RefusedError(
+                None, "the coordinator's answer to the offsets is lost; a new producer tries again"
+            ) from None
+        if error is not None:
+            raise error
 
     def _ready(self) -> Producer:
         """The producer, made and registered with its coordinator; a new one, with a new id, after a fatal error."""

@@ -1,10 +1,12 @@
 """Offsets that Kafka refuses because the group has moved on: nothing is committed, and the committer lives on."""
 
 import queue
+import threading
 from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, Producer
 
 from tests.integration.cluster import Cluster
 from tests.integration.harness import wait_until
@@ -75,6 +77,58 @@ def committer(cluster: Cluster, group: str, reports: "queue.SimpleQueue[CommitRe
     committer = Committer(properties, names, group, NoTopics(), reports.put, lambda _: 0, identity_ttl_ms=1)
     yield committer
     committer.close()
+
+
+class OnceSilent:
+    """A producer whose offsets are never answered, until it is let go."""
+
+    def __init__(self, producer: Producer, let_go: threading.Event) -> None:
+        self._producer = producer
+        self._let_go = let_go
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+    def send_offsets_to_transaction(self, *_: object) -> None:
+        self._let_go.wait()
+
+
+class OnceSilentCommitter(Committer):
+    """Its first producer is silent, the ones after it are real."""
+
+    def __init__(self, let_go: threading.Event, *parts: Any) -> None:
+        self._silent: threading.Event | None = let_go
+        super().__init__(*parts, identity_ttl_ms=1)
+
+    def _new_producer(self) -> Producer:
+        let_go, self._silent = self._silent, None
+        made = super()._new_producer()
+        return made if let_go is None else cast(Producer, OnceSilent(made, let_go))
+
+
+def test_offsets_that_are_never_answered_are_given_up_and_the_next_commit_goes_through(
+    cluster: Cluster, group: str, topic: str, reports: "queue.SimpleQueue[CommitResult]"
+) -> None:
+    """As librdkafka does when the coordinator moves at the wrong moment: its own time-out never strikes."""
+    names = TopicNames([], group, dead_letter="{topic}.dead-letters", identity="{group}.{topic}.identity")
+    properties = {"bootstrap.servers": cluster.bootstrap_servers, "log_level": 0}
+    let_go = threading.Event()
+    committer = OnceSilentCommitter(let_go, properties, names, group, NoTopics(), reports.put, lambda _: 0)
+    members = Members(cluster, group, topic, CLASSIC)
+    try:
+        member = members.join()
+        commit = Commit((LaneCommit(TopicPartition(topic, 0), 1, 7, spans=0),))
+        committer.commit(commit, member.consumer_group_metadata())
+        failed = reports.get(timeout=30)
+        assert isinstance(failed, CommitFailed)
+        assert failed.refusal is None
+        committer.commit(commit, member.consumer_group_metadata())
+        assert reports.get(timeout=30) == Committed(commit)
+        wait_until(lambda: cluster.committed(group, topic) == {0: 7}, 20, "the offset")
+    finally:
+        let_go.set()
+        members.close()
+        committer.close()
 
 
 def after_leaving(members: Members, first: Consumer) -> Consumer:
