@@ -5,7 +5,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 from confluent_kafka import KafkaException
@@ -70,11 +70,16 @@ class Groups:
         def all_settled() -> bool:
             for name, group in self.groups.items():
                 self.workers[name].check_running()
-                if name not in seconds and settled(self.cluster, group, self.topic):
-                    seconds[name] = round(time.monotonic() - began, 1)
+                with suppress(KafkaException):  # a leader that has only just become one knows no end
+                    if name not in seconds and settled(self.cluster, group, self.topic):
+                        seconds[name] = round(time.monotonic() - began, 1)
             return len(seconds) == len(self.groups)
 
-        wait_until(all_settled, timeout_seconds, f"all is committed; so far {seconds}")
+        try:
+            wait_until(all_settled, timeout_seconds, "all is committed")
+        except TimeoutError as error:
+            offsets = {name: self.cluster.committed(group, self.topic) for name, group in self.groups.items()}
+            raise TimeoutError(f"{error}: {offsets} of {self.cluster.end_offsets(self.topic)}") from error
         return seconds
 
 
