@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from benchmarks.sink import Taken
 from worker.demo.leash import Leash
@@ -63,8 +62,6 @@ class Course:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        # one for all questions: clients that come and go by the second have ended this process with a fault of theirs
-        self._admin = AdminClient({"bootstrap.servers": job.brokers})
 
     def run(self, contender: Contender, group: str) -> Run:
         """Raises RuntimeError where it fails, or does not come to an end in five minutes."""
@@ -101,21 +98,26 @@ class Course:
     def _wait(self, process: subprocess.Popen[bytes], contender: Contender, group: str, started: float) -> None:
         """Until it has ended, without reaping it."""
         told = contender.ends_by_itself
+        # One for all questions, that never joins: clients that come and go by the second, and the AdminClient's
+        # question about a group's offsets, have ended this process with faults of theirs.
+        bystander = Consumer({"bootstrap.servers": self._job.brokers, "group.id": group, "enable.auto.commit": False})
         while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             if time.monotonic() - started > _RUN_SECONDS:
                 raise RuntimeError(f"{contender.name} did not come to an end within {_RUN_SECONDS} s")
-            if not told and self._committed(group) >= self._job.records:
+            if not told and self._committed(bystander) >= self._job.records:
                 told = True
                 process.send_signal(signal.SIGTERM)
             time.sleep(_LOOK_SECONDS)
 
-    def _committed(self, group: str) -> int:
+    def _committed(self, bystander: Consumer) -> int:
         """The sum of the group's committed offsets; the topic's records begin at 0 and have no gaps."""
+        topic = self._job.topic
         try:
-            answer = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(10)
+            partitions = bystander.list_topics(topic, timeout=10).topics[topic].partitions
+            answer = bystander.committed([TopicPartition(topic, partition) for partition in partitions], timeout=10)
         except KafkaException:
-            return 0  # the group does not exist yet
-        return sum(part.offset for part in answer.topic_partitions or () if part.offset > 0)
+            return 0  # the coordinator is not there yet
+        return sum(part.offset for part in answer if part.offset > 0)
 
 
 def take(sink: str) -> Taken:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import confluent_kafka
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -30,14 +29,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # in no __all
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from tests.integration.harness import wait_until
+from tests.integration.offsets import GroupOffsets
 from worker.core.records import Headers, Record
-
-# the group's coordinator is just moving
-_NOBODY_CAN_TELL = (
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.NOT_COORDINATOR,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +74,7 @@ class Cluster:
         # Every name of this test run carries it, so that runs on one broker do not meet.
         self.run = f"t{uuid.uuid4().hex[:8]}"
         self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
+        self._offsets = GroupOffsets(bootstrap_servers)
 
     def wake_coordinators(self) -> None:
         """Returns when groups can be asked for: a broker makes the topic of their offsets at the first question.
@@ -136,9 +130,7 @@ class Cluster:
 
     def commit(self, group: str, topic: str, offsets: dict[int, int]) -> None:
         """Moves a group that has no members."""
-        parts = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
-        request = ConsumerGroupTopicPartitions(group, parts)
-        self._admin.alter_consumer_group_offsets([request])[group].result(timeout=10)
+        self._offsets.commit(group, topic, offsets)
 
     def delete_group(self, group: str) -> None:
         """Its offsets are gone, as those of a group without members are after a week."""
@@ -221,21 +213,8 @@ class Cluster:
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """The next offset of each partition the group has committed; the others are missing."""
-        partitions = wait_until(lambda: self._committed(group), 20, f"the coordinator of {group} answers")
-        assert partitions is not None  # a true value is waited for
-        return {tp.partition: tp.offset for tp in partitions[0] if tp.topic == topic and tp.offset >= 0}
-
-    def _committed(self, group: str) -> tuple[list[TopicPartition]] | None:
-        """None while the coordinator is not there yet."""
-        try:
-            answer = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(10)
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-                return ([],)
-            if error.args[0].code() in _NOBODY_CAN_TELL:
-                return None
-            raise
-        return (answer.topic_partitions or [],)
+        known = self._admin.list_topics(timeout=10).topics.get(topic)
+        return {} if known is None else self._offsets.committed(group, topic, sorted(known.partitions))
 
     def end_offsets(
         self, topic: str, isolation_level: IsolationLevel = IsolationLevel.READ_COMMITTED
