@@ -7,6 +7,7 @@ something).
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -33,6 +34,10 @@ _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # un
 _LOST_ON_THE_WAY = (KafkaError._TRANSPORT, KafkaError._TIMED_OUT)
 
 Answered = TypeVar("Answered")
+
+
+class _NoSuchTopicError(KafkaUnavailableError):
+    """Retry: it may be made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +194,15 @@ class Cluster:
             raise KafkaUnavailableError(f"topic {topic} was not given more partitions in time") from error
 
     def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
-        """What Kafka calls each topic, as long as it is not deleted and made anew; empty for one it does not tell."""
+        """What Kafka calls each topic, as long as it is not deleted and made anew; without those that are not there."""
         futures = _translated(
             lambda: self._admin.describe_topics(TopicCollection(list(topics)), request_timeout=self._timeout_seconds)
         )
-        return {topic: str(self._result(future).topic_id) for topic, future in futures.items()}
+        found: dict[str, str] = {}
+        for topic, future in futures.items():
+            with suppress(_NoSuchTopicError):
+                found[topic] = str(self._result(future).topic_id)
+        return found
 
     def high_watermarks(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The end of each partition, what is in open transactions included."""
@@ -235,6 +244,8 @@ def _translated(call: Callable[[], Answered]) -> Answered:
     try:
         return call()
     except KafkaException as error:
+        if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise _NoSuchTopicError(error.args[0].str()) from error
         raise KafkaUnavailableError(error.args[0].str()) from error
     except TimeoutError as error:
         raise KafkaUnavailableError("no answer in time") from error

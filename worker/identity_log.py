@@ -175,6 +175,8 @@ class IdentityLog:
             if doubts:
                 self._report(LogDoubted(tuple(doubts)))
         ids = self._keeper.topic_ids(topics)
+        if gone := topics - ids.keys():
+            raise KafkaUnavailableError(f"{', '.join(sorted(gone))} is not there")
         own = {TopicPartition(self._names.identity(place.tp.topic), place.tp.partition): place for place in places}
         ends = self._keeper.high_watermarks(own)
         if missing := own.keys() - ends.keys():

@@ -22,7 +22,7 @@ from worker.identity_log import IdentityLog, LogDoubted, Restored, Restoring, Vi
 from worker.kafka import Consumer
 from worker.reporter import Reporter
 from worker.schemas import Schemas
-from worker.scout import EndsSeen, Finding, KafkaUnreachable, Located, OwnTopicsSeen, Scout, TopicsSeen
+from worker.scout import EndsSeen, Finding, KafkaUnreachable, Located, OwnTopicsSeen, Scout, TopicsMadeAnew, TopicsSeen
 from worker.sender import Sender
 from worker.starting import Starting
 from worker.watchdog import Watchdog
@@ -142,7 +142,7 @@ class Loop:
                 self._reporter.schema_unavailable(ref, detail)
             case Restored() | Restoring() | LogDoubted() | VisitorForgotten():
                 self._starting.of_visitors(fact)
-            case Located() | TopicsSeen() | EndsSeen() | OwnTopicsSeen() | KafkaUnreachable() | KafkaTrouble():
+            case _:
                 self._take_in_of_kafka(fact)
 
     def _take_in_of_kafka(self, fact: Finding | KafkaTrouble) -> None:
@@ -154,6 +154,8 @@ class Loop:
                 self._reporter.topics_missing(missing)
             case EndsSeen(ends):
                 self._reporter.ends_seen({tp: end for tp, end in ends.items() if tp in self._pipeline.lanes})
+            case TopicsMadeAnew(topics):
+                self._begin_anew(topics)
             case OwnTopicsSeen(refused, doubts):
                 self._reporter.own_topics_seen(refused, doubts)
             case KafkaUnreachable(detail) | KafkaTrouble(detail):
@@ -179,6 +181,13 @@ class Loop:
                 edges.consumer.pause(partitions)
             case Resume(partitions):
                 edges.consumer.resume(partitions)
+
+    def _begin_anew(self, topics: Collection[str]) -> None:
+        """What was read of the old topics answers for offsets that mean something else by now."""
+        partitions = [tp for tp in self._pipeline.lanes if tp.topic in topics]
+        self._reporter.made_anew(topics)
+        self.lost(partitions)
+        self._starting.begin_anew(partitions)
 
     def _begin(self, commit: Commit) -> None:
         self._edges.committer.commit(commit, self._edges.consumer.group_metadata())

@@ -239,6 +239,11 @@ class Reporter:
             if self._minutely.admit(("missing", topic)) is not None:
                 log.warning("topic.missing", topic=topic)
 
+    def made_anew(self, topics: Collection[str]) -> None:
+        for topic in topics:
+            detail = "somebody has deleted it and made it again: it is read from its beginning"
+            log.warning("topic.made_anew", topic=topic, detail=detail)
+
     def own_topics_seen(self, refused: Collection[str], doubts: Collection[str]) -> None:
         self._refused_topics = tuple(refused)
         self.own_topics_doubted(doubts)

@@ -41,6 +41,9 @@ class ClusterLike(Protocol):
 
     def offsets(self, group: str, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, OffsetsLike]: ...
 
+    def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+        """Without topics that are not there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -75,6 +78,13 @@ class EndsSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicsMadeAnew:
+    """Deleted and made again while they were read: their offsets tell of other records than before."""
+
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class KafkaUnreachable:
     detail: str
 
@@ -87,16 +97,19 @@ class OwnTopicsSeen:
     doubts: tuple[str, ...]
 
 
-Finding = Located | TopicsSeen | EndsSeen | OwnTopicsSeen | KafkaUnreachable
+Finding = Located | TopicsSeen | EndsSeen | OwnTopicsSeen | TopicsMadeAnew | KafkaUnreachable
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """`position` None: ask the group; else it counts as committed (the log was cut while we were reading)."""
+    """`position` None: ask the group; else it counts as committed (the log was cut while we were reading).
+    `from_beginning`: what the group has committed is of a topic that is no more.
+    """
 
     tp: TopicPartition
     epoch: int
     position: int | None = None
+    from_beginning: bool = False
 
 
 class Scout:
@@ -120,14 +133,17 @@ class Scout:
         self._wanted: queue.SimpleQueue[_Wanted | None] = queue.SimpleQueue()
         self._followed: frozenset[TopicPartition] = frozenset()
         self._seen_at_start: dict[str, int] | None = None
+        self._ids: dict[str, str] = {}
         self._prepared: set[str] = set()
         self._tried: set[str] = set()
         self._topics_at = self._ends_at = self._prepared_at = float("-inf")
         self._thread = threading.Thread(target=self._work, name="scout", daemon=True)
         self._thread.start()
 
-    def locate(self, tp: TopicPartition, epoch: int, position: int | None = None) -> None:
-        self._wanted.put(_Wanted(tp, epoch, position))
+    def locate(
+        self, tp: TopicPartition, epoch: int, position: int | None = None, *, from_beginning: bool = False
+    ) -> None:
+        self._wanted.put(_Wanted(tp, epoch, position, from_beginning))
 
     def follow(self, partitions: Collection[TopicPartition]) -> None:
         """Whose ends to report from now on."""
@@ -179,22 +195,36 @@ class Scout:
             self._report(TopicsSeen(tuple(topics), tuple(missing)))
         if now - self._ends_at >= ENDS_INTERVAL_SECONDS:
             self._ends_at = now
+            self._look_for_others()
             self._report(EndsSeen(self._cluster.ends(self._followed)))
+
+    def _look_for_others(self) -> None:
+        """Topics made again under their old names. Before an offset is looked up as well: of such a topic it may be
+        beyond the end, or, worse, not.
+        """
+        topics = {tp.topic for tp in self._followed}
+        found = self._cluster.topic_ids(topics) if topics else {}
+        anew = [topic for topic, name in found.items() if self._ids.get(topic, name) != name]
+        self._ids = {topic: name for topic, name in (self._ids | found).items() if topic in topics}
+        if anew:
+            self._report(TopicsMadeAnew(tuple(anew)))
 
     def _locate(self, wanted: list[_Wanted]) -> list[TopicPartition]:
         """Reports where to start, and returns for which partitions it could tell."""
+        self._look_for_others()
         offsets = self._cluster.offsets(self._group, [item.tp for item in wanted])
         places: list[Place] = []
         for item in wanted:
             found = offsets.get(item.tp)
             if found is None:
                 continue
+            committed = found.committed if item.position is None else item.position
             start = start_of(
-                found.committed if item.position is None else item.position,
+                None if item.from_beginning else committed,
                 found.earliest,
                 found.latest,
                 self._reset,
-                first_seen_running=not self._was_there(item.tp),
+                first_seen_running=item.from_beginning or not self._was_there(item.tp),
             )
             places.append(Place(item.tp, item.epoch, start, item.position))
         self._report(Located(tuple(places)))

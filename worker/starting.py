@@ -30,10 +30,18 @@ class Starting:
 
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """They are ours: asks where each is to start."""
+        self._assigned(partitions, from_beginning=False)
+
+    def begin_anew(self, partitions: Collection[TopicPartition]) -> None:
+        """They are ours still, their records are others: nothing is read until the beginning is found."""
+        self._consumer.pause(partitions)
+        self._assigned(partitions, from_beginning=True)
+
+    def _assigned(self, partitions: Collection[TopicPartition], *, from_beginning: bool) -> None:
         self._pipeline.assigned(partitions)
         self._scout.follow(self._pipeline.lanes)
         for tp in partitions:
-            self._scout.locate(tp, self._pipeline.lanes[tp].epoch)
+            self._scout.locate(tp, self._pipeline.lanes[tp].epoch, from_beginning=from_beginning)
         self._reporter.assigned(partitions)
 
     def forget(self, partitions: Collection[TopicPartition]) -> None:
@@ -104,6 +112,8 @@ class Starting:
             offsets[tp] = start.offset
             self._reporter.restored(tp, each.restoration, each.unreadable)
             self._reporter.started(tp, start)
+        # of those that begin anew
+        self._consumer.resume(offsets)
         self._consumer.start(offsets)
 
     def _waiting(self, place: Place) -> Lane | None:

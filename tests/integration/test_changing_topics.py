@@ -69,17 +69,43 @@ def test_a_topic_that_comes_to_match_is_read_from_its_beginning_and_one_that_goe
     assert worker.terminate() == 0
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_topic_deleted_and_made_again_at_work_is_delivered_anew_and_nothing_twice(
-    cluster: Cluster, topic: str, group: str, sandbox: Sandbox, start_worker: StartWorker, protocol: dict[str, str]
+COOPERATIVE, EAGER, KIP_848 = (protocol.values[0] for protocol in PROTOCOLS)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "events"),
+    [
+        pytest.param(COOPERATIVE, 8, id="cooperative-sticky, longer than the old one"),
+        pytest.param(COOPERATIVE, 3, id="cooperative-sticky, shorter", marks=pytest.mark.soak),
+        pytest.param(EAGER, 8, id="eager, longer", marks=pytest.mark.soak),
+        pytest.param(EAGER, 3, id="eager, shorter", marks=pytest.mark.soak),
+        pytest.param(KIP_848, 8, id="kip-848, longer", marks=pytest.mark.soak),
+        pytest.param(KIP_848, 3, id="kip-848, shorter"),
+    ],
+)
+def test_a_topic_deleted_and_made_again_at_work_is_read_from_its_beginning_and_said(
+    cluster: Cluster,
+    topic: str,
+    group: str,
+    sandbox: Sandbox,
+    start_worker: StartWorker,
+    protocol: dict[str, str],
+    events: int,
 ) -> None:
+    """Whether the offset to go on at is beyond the end of the new topic, or names a record in the midst of it."""
     cluster.produce(topic, signals(5, prefix="old"))
     worker = start_worker(KAFKA_TOPICS=topic, KAFKA_CONSUMER_GROUP=group, DREAMDATA_URL=sandbox.url, **protocol)
     wait_until(lambda: settled(cluster, group, topic), 40, "the old topic is committed")
     cluster.delete_topic(topic)
     cluster.make_topic(name=topic)
-    cluster.produce(topic, signals(8))
-    wait_until(lambda: settled(cluster, group, topic), 90, "the new topic is committed")
-    assert delivered_ids(sandbox) == dict.fromkeys(ids(5, prefix="old") | ids(8), 1)
+    cluster.produce(topic, signals(events))
+    wait_until(lambda: worker.logged("topic.made_anew"), 60, "it is said")
+    wait_until(lambda: ids(events) <= delivered_ids(sandbox).keys(), 60, "all of the new topic is delivered")
+    wait_until(lambda: settled(cluster, group, topic), 60, "the new topic is committed")
+    # until it is noticed, what lies behind the old offset
+    found = delivered_ids(sandbox)
+    assert found.keys() == ids(5, prefix="old") | ids(events)
+    assert found.total() - len(found) <= max(0, events - 5)
     wait_until(worker.is_ready, 60, "ready")
+    assert [line["topic"] for line in worker.logged("topic.made_anew")] == [topic]
     assert worker.terminate() == 0

@@ -21,6 +21,7 @@ from worker.scout import (
     OwnTopicsSeen,
     Place,
     Scout,
+    TopicsMadeAnew,
     TopicsSeen,
 )
 from worker.topics import TopicNames
@@ -46,6 +47,7 @@ class Cluster:
 
     topics: dict[str, int] = field(default_factory=lambda: {"delivery-a": 1, "delivery-b": 1})
     known: dict[TopicPartition, Offsets] = field(default_factory=lambda: {A: Offsets(), B: Offsets()})
+    ids: dict[str, str] = field(default_factory=lambda: {"delivery-a": "id-a", "delivery-b": "id-b"})
     down: bool = False
     refused: set[str] = field(default_factory=set)
     open: threading.Event = field(default_factory=threading.Event)
@@ -74,6 +76,10 @@ class Cluster:
     def doubts(self, source: str, dead_letter_topic: str) -> list[str]:
         self._answer()
         return [f"{dead_letter_topic} keeps its records for an hour"]
+
+    def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+        self._answer()
+        return {topic: self.ids[topic] for topic in topics if topic in self.ids}
 
     def offsets(self, group: str, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, Offsets]:
         self._answer()
@@ -291,6 +297,58 @@ def test_topics_are_looked_for_every_half_minute(rig: Rig) -> None:
     later = rig.rounds(0)
     assert [finding for finding in early if isinstance(finding, TopicsSeen)] == []
     assert TopicsSeen(("delivery-a", "delivery-b", "delivery-c"), ()) in later
+
+
+def test_a_topic_made_again_under_its_name_is_reported_once(rig: Rig) -> None:
+    rig.scout.follow([A, B])
+    rig.cluster.open.set()
+    rig.rounds()
+    rig.cluster.ids["delivery-b"] = "id-b-again"
+    findings = rig.rounds(2)
+    assert [each for each in findings if isinstance(each, TopicsMadeAnew)] == [TopicsMadeAnew(("delivery-b",))]
+
+
+def test_a_topic_that_is_missing_for_a_while_is_remembered_by_its_old_id(rig: Rig) -> None:
+    rig.scout.follow([A])
+    rig.cluster.open.set()
+    rig.rounds()
+    del rig.cluster.ids["delivery-a"]
+    rig.rounds()
+    rig.cluster.ids["delivery-a"] = "id-a-again"
+    assert TopicsMadeAnew(("delivery-a",)) in rig.rounds()
+
+
+def test_a_topic_made_again_while_nobody_read_it_is_like_any_other(rig: Rig) -> None:
+    rig.scout.follow([A])
+    rig.cluster.open.set()
+    rig.rounds()
+    rig.scout.follow([B])
+    rig.rounds()
+    rig.cluster.ids["delivery-a"] = "id-a-again"
+    rig.scout.follow([A, B])
+    assert not [each for each in rig.rounds() if isinstance(each, TopicsMadeAnew)]
+
+
+def test_a_topic_made_again_is_noticed_before_an_offset_in_it_is_looked_up(rig: Rig) -> None:
+    rig.scout.follow([A])
+    rig.scout.locate(A, 1)
+    rig.cluster.open.set()
+    rig.next(Located)
+    rig.cluster.ids["delivery-a"] = "id-a-again"
+    rig.scout.locate(A, 1, position=3)
+    found: list[Finding] = []
+    while not found or not isinstance(found[-1], Located):
+        found.append(rig.found.get(timeout=PATIENCE_SECONDS))
+    assert TopicsMadeAnew(("delivery-a",)) in found
+
+
+def test_from_the_beginning_is_from_there_whatever_is_committed_and_set(rig: Rig) -> None:
+    rig.cluster.known[A] = Offsets(committed=5, earliest=2)
+    rig.scout.follow([A])
+    rig.scout.locate(A, 1, from_beginning=True)
+    rig.cluster.open.set()
+    start = rig.next(Located).places[0].start
+    assert (start.offset, start.committed) == (2, None)
 
 
 def test_ends_are_those_of_what_is_followed(rig: Rig) -> None:
