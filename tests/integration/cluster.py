@@ -147,6 +147,11 @@ class Cluster:
         """Every consumer group the cluster knows of, with members or without."""
         return {group.group_id for group in self._admin.list_consumer_groups().result(timeout=10).valid}
 
+    def group_state(self, group: str) -> str:
+        """Kafka's name of it (`STABLE`)."""
+        described = self._admin.describe_consumer_groups([group])[group].result(timeout=10)
+        return str(described.state.name)
+
     def produce(self, topic: str, messages: Iterable[Message], **properties: str) -> list[Stored]:
         """Writes them in order, returns them with their offsets; raises KafkaException when one is refused."""
         producer = Producer(

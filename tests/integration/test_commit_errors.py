@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from tests.integration.cluster import Cluster
 from tests.integration.harness import wait_until
@@ -51,6 +51,10 @@ class Members:
         wait_until(lambda: self._poll() and member.assignment(), 40, "an assignment")
         return member
 
+    def unjoined(self) -> Consumer:
+        """One that is nobody's to poll, nor to close."""
+        return Consumer(self._properties)
+
     def _poll(self) -> bool:
         for member in self._members:
             member.poll(0.05)
@@ -79,41 +83,67 @@ def committer(cluster: Cluster, group: str, reports: "queue.SimpleQueue[CommitRe
     committer.close()
 
 
-class OnceSilent:
-    """A producer whose offsets are never answered, until it is let go."""
+class OnceStrange:
+    """A producer whose first offsets meet with something strange."""
 
-    def __init__(self, producer: Producer, let_go: threading.Event) -> None:
+    def __init__(self, producer: Producer, strange: Callable[[], None]) -> None:
         self._producer = producer
-        self._let_go = let_go
+        self._strange: Callable[[], None] | None = strange
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._producer, name)
 
-    def send_offsets_to_transaction(self, *_: object) -> None:
-        self._let_go.wait()
+    def send_offsets_to_transaction(self, *arguments: Any) -> None:
+        strange, self._strange = self._strange, None
+        if strange is not None:
+            strange()
+        self._producer.send_offsets_to_transaction(*arguments)
 
 
-class OnceSilentCommitter(Committer):
-    """Its first producer is silent, the ones after it are real."""
+class OnceStrangeCommitter(Committer):
+    """Its first producer is strange, the ones after it are as usual."""
 
-    def __init__(self, let_go: threading.Event, *parts: Any) -> None:
-        self._silent: threading.Event | None = let_go
+    def __init__(self, strange: Callable[[], None], *parts: Any) -> None:
+        self._strange: Callable[[], None] | None = strange
         super().__init__(*parts, identity_ttl_ms=1)
 
     def _new_producer(self) -> Producer:
-        let_go, self._silent = self._silent, None
+        strange, self._strange = self._strange, None
         made = super()._new_producer()
-        return made if let_go is None else cast(Producer, OnceSilent(made, let_go))
+        return made if strange is None else cast(Producer, OnceStrange(made, strange))
 
 
-def test_offsets_that_are_never_answered_are_given_up_and_the_next_commit_goes_through(
-    cluster: Cluster, group: str, topic: str, reports: "queue.SimpleQueue[CommitResult]"
+def refused_with(code: int) -> Callable[[], None]:
+    def refuse() -> None:
+        raise KafkaException(KafkaError(code))
+
+    return refuse
+
+
+LET_GO = threading.Event()
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        # as librdkafka does when the coordinator moves at the wrong moment: its own time-out never strikes
+        pytest.param(LET_GO.wait, id="never answered"),
+        pytest.param(refused_with(KafkaError.REBALANCE_IN_PROGRESS), id="REBALANCE_IN_PROGRESS"),
+        pytest.param(refused_with(KafkaError.COORDINATOR_LOAD_IN_PROGRESS), id="COORDINATOR_LOAD_IN_PROGRESS"),
+        pytest.param(refused_with(KafkaError.NOT_COORDINATOR), id="NOT_COORDINATOR"),
+        pytest.param(refused_with(KafkaError.UNSTABLE_OFFSET_COMMIT), id="UNSTABLE_OFFSET_COMMIT"),
+    ],
+)
+def test_offsets_that_were_not_taken_for_a_passing_reason_are_taken_the_next_time(
+    cluster: Cluster,
+    group: str,
+    topic: str,
+    reports: "queue.SimpleQueue[CommitResult]",
+    strange: Callable[[], None],
 ) -> None:
-    """As librdkafka does when the coordinator moves at the wrong moment: its own time-out never strikes."""
     names = TopicNames([], group, dead_letter="{topic}.dead-letters", identity="{group}.{topic}.identity")
     properties = {"bootstrap.servers": cluster.bootstrap_servers, "log_level": 0}
-    let_go = threading.Event()
-    committer = OnceSilentCommitter(let_go, properties, names, group, NoTopics(), reports.put, lambda _: 0)
+    committer = OnceStrangeCommitter(strange, properties, names, group, NoTopics(), reports.put, lambda _: 0)
     members = Members(cluster, group, topic, CLASSIC)
     try:
         member = members.join()
@@ -126,9 +156,29 @@ def test_offsets_that_are_never_answered_are_given_up_and_the_next_commit_goes_t
         assert reports.get(timeout=30) == Committed(commit)
         wait_until(lambda: cluster.committed(group, topic) == {0: 7}, 20, "the offset")
     finally:
-        let_go.set()
         members.close()
         committer.close()
+
+
+def test_a_commit_in_the_midst_of_a_rebalance_goes_through(
+    cluster: Cluster, group: str, topic: str, committer: Committer, reports: "queue.SimpleQueue[CommitResult]"
+) -> None:
+    """The group waits for its member to join again, and takes until then what that member has done."""
+    members = Members(cluster, group, topic, CLASSIC)
+    second = members.unjoined()
+    try:
+        first = members.join()
+        metadata = first.consumer_group_metadata()
+        second.subscribe([topic])
+        wait_until(lambda: second.poll(0.05) or cluster.group_state(group) == "PREPARING_REBALANCING", 30, "rebalance")
+        commit = Commit((LaneCommit(TopicPartition(topic, 0), 1, 7, spans=0),))
+        committer.commit(commit, metadata)
+        assert reports.get(timeout=30) == Committed(commit)
+        assert cluster.group_state(group) == "PREPARING_REBALANCING", "all the while"
+        assert cluster.committed(group, topic) == {0: 7}
+    finally:
+        second.close()
+        members.close()
 
 
 def after_leaving(members: Members, first: Consumer) -> Consumer:
