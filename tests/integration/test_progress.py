@@ -1,9 +1,13 @@
 """Alive without progress: whatever stood still goes on by itself, and the lag falls."""
 
+import json
 import os
 import signal as signals_of_the_system
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaException
@@ -88,6 +92,41 @@ def test_a_worker_stopped_beyond_its_session_comes_back_and_commits_nothing_of_w
     first.wait_ready()
     # in flight when it was stopped, and what was answered with nobody there to commit it: a batch of each of its lanes
     audit(cluster, sandbox, group, produced).verify(max_repeats=4 * 2 * 50)
+
+
+STUCK_WORKER = Path(__file__).with_name("stuck_worker.py")
+
+
+def test_a_process_that_stands_still_ends_with_exit_code_4_and_the_next_one_loses_nothing(
+    cluster: Cluster, topic: str, group: str, sandbox: Sandbox, start_worker: StartWorker
+) -> None:
+    produced = cluster.produce(topic, signals(20))
+    settings = {
+        "KAFKA_BROKERS": cluster.bootstrap_servers,
+        "KAFKA_TOPICS": topic,
+        "KAFKA_CONSUMER_GROUP": group,
+        "KAFKA_CLIENT": '{"session.timeout.ms": 6000}',
+        "DREAMDATA_URL": sandbox.url,
+        "DREAMDATA_API_KEY": "test-key",
+        "CONSENT_CATEGORIES": "analytics,marketing",
+        "BATCH_LINGER_MS": "50",
+        "LOG_FORMAT": "json",
+        "REQUEST_TIMEOUT_SECONDS": "5",
+        "WATCHDOG_SECONDS": "1",
+    }
+    stuck = subprocess.run(
+        [sys.executable, STUCK_WORKER], env=settings, capture_output=True, text=True, timeout=90, check=False
+    )
+    assert stuck.returncode == 4, stuck.stderr
+    [said] = [json.loads(line) for line in stuck.stderr.splitlines() if '"worker.starved"' in line]
+    assert f"{topic}[0]" in str(said["lanes"])
+    assert "MainThread" in said["stacks"]
+    assert delivered_ids(sandbox) == dict.fromkeys(ids(20), 1)
+    assert cluster.committed(group, topic) == {}
+    start_worker(**settings)
+    wait_until(lambda: settled(cluster, group, topic), 60, "all is committed")
+    # all that was answered and could not be committed
+    audit(cluster, sandbox, group, produced).verify(max_repeats=20)
 
 
 @pytest.fixture
