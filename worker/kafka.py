@@ -32,6 +32,7 @@ COOPERATIVE = "cooperative-sticky"
 
 # How often the positions of quiet partitions are looked at: they move past transaction markers without any record.
 POSITIONS_INTERVAL_SECONDS = 0.25
+GATHER_SECONDS = 0.005
 
 # The other clients would warn of each.
 _CONSUMER_ONLY = re.compile(
@@ -65,14 +66,13 @@ def consumer_properties(settings: Settings) -> dict[str, Any]:
     """Ours first, `KAFKA_CLIENT` over them, then what the worker's promises rest on."""
     classic = settings.kafka_group_protocol is GroupProtocol.CLASSIC
     ours: dict[str, Any] = {
-        # A small queue keeps memory low; the short back-off keeps it from costing speed (a second's pause otherwise,
-        # each time it is full).
+        # A small queue keeps memory low; the short back-off keeps it from costing a second's pause whenever full.
         "queued.max.messages.kbytes": 2048,
         # A fetch is held in memory as a whole until its last record is handed out; a larger record is fetched alone.
         "fetch.max.bytes": 2_000_000,
         "fetch.queue.backoff.ms": 5,
         # How long a resumed partition may wait for the fetch that is under way for the others.
-        "fetch.wait.max.ms": 100,
+        "fetch.wait.max.ms": 50,
         # how soon added partitions and topics that did not exist yet are seen
         "topic.metadata.refresh.interval.ms": 30_000,
         "group.protocol": settings.kafka_group_protocol.value,
@@ -141,9 +141,11 @@ class Consumer:
         )
 
     def poll(self, max_records: int, timeout_seconds: float) -> Chunk:
-        """Reads at most that many records, or what there is after the time-out. Raises KafkaStoppedError."""
+        """Reads what comes soon after a first record, for which it waits until the time-out; KafkaStoppedError."""
         records: dict[TopicPartition, list[Record]] = {}
-        for message in self._consumer.consume(max_records, timeout_seconds):
+        # asked for all of them at once, the client would wait for all to come
+        first = self._consumer.consume(1, max(0.0, timeout_seconds - GATHER_SECONDS))
+        for message in first + self._consumer.consume(max_records - len(first), GATHER_SECONDS):
             error = message.error()
             if error is not None:
                 self._on_message_error(message, error)
@@ -192,8 +194,7 @@ class Consumer:
 
         A pause forgotten reads past the lane's bound; one that came back with a partition leaves it unread for ever.
         """
-        reading = [KafkaPartition(*tp) for tp in self._started if tp not in self._paused]
-        self._consumer.resume(reading)
+        self._consumer.resume([KafkaPartition(*tp) for tp in self._started if tp not in self._paused])
         self._consumer.pause([KafkaPartition(*tp) for tp in self._paused])
 
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
@@ -207,14 +208,11 @@ class Consumer:
         positions = self._consumer.position(wanted)
         self._consumer.resume(wanted)
         for part in positions:
-            if part.offset >= 0:
-                self._nudge(part)
-
-    def _nudge(self, part: KafkaPartition) -> None:
-        """A resumed partition waits until the fetcher wakes, up to a second; a seek to where it is wakes it at once."""
-        # It only saves time: where the partition is not in a state to seek, the fetcher comes by itself.
-        with suppress(KafkaException):
-            self._consumer.seek(part)
+            # A resumed partition waits until the fetcher wakes, up to a second; a seek to where it is wakes it at once.
+            # It only saves time: where the partition is not in a state to seek, the fetcher comes by itself.
+            with suppress(KafkaException):
+                if part.offset >= 0:
+                    self._consumer.seek(part)
 
     @property
     def joined(self) -> bool:
