@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from logging import getLogger
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -24,29 +23,19 @@ from worker.complaints import in_short
 from worker.core.commands import Commit, LaneCommit
 from worker.core.outcomes import HoldReason
 from worker.core.records import Headers
-from worker.errors import KafkaUnavailableError, RightMissingError, SettingsError, TopicRefusedError
+from worker.errors import KafkaUnavailableError, SettingsError, TopicRefusedError
 from worker.topics import TopicNames
-
-TRANSACTION_TIMEOUT_MS = 5_000
-# After how long a step has failed; above the transaction's time-out, after which the broker ends it anyway.
-STEP_TIMEOUT_SECONDS = 6.0
-# ... and how much later the client may be about it.
-GRACE_SECONDS = 2.0
+from worker.transactions import (
+    STEP_TIMEOUT_SECONDS,
+    OffsetsLostError,
+    RefusedError,
+    refused_for,
+    send_offsets,
+    transactional_producer,
+)
 
 # the client's word for "by the key"
 ANY_PARTITION = -1
-
-# A transaction has its own, and the client refuses others above it.
-_TIMEOUTS = ("socket.timeout.ms", "message.timeout.ms", "delivery.timeout.ms", "request.timeout.ms")
-
-_NOT_ALLOWED = frozenset(
-    {
-        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    }
-)
 
 _WRITE_CURES = {
     KafkaError.MSG_SIZE_TOO_LARGE: "; raise its max.message.bytes above the source topic's",
@@ -80,14 +69,6 @@ class TopicMaker(Protocol):
     def make_dead_letter_topic(self, source: str, name: str) -> None: ...
 
     def make_identity_topic(self, source: str, name: str, ttl_ms: int) -> list[str]: ...
-
-
-class _RefusedError(Exception):
-    """The transaction was aborted or never begun; carries what CommitFailed says."""
-
-    def __init__(self, refusal: HoldReason | None, detail: str) -> None:
-        super().__init__(detail)
-        self.refusal = refusal
 
 
 class Committer:
@@ -132,14 +113,14 @@ class Committer:
 
     def _work(self) -> None:
         # Until the first commit is through, a crash repeats all that was answered. It tries again, and reports.
-        with suppress(_RefusedError):
+        with suppress(RefusedError):
             self._ready()
         while (job := self._queue.get()) is not None:
             commit, group_metadata = job
             try:
                 self._make_topics(commit)
                 self._transact(commit, group_metadata)
-            except _RefusedError as refused:
+            except RefusedError as refused:
                 # What is wrong may be a topic that was there a moment ago: it is looked for again before the next try.
                 self._made.clear()
                 self._report(CommitFailed(commit, refused.refusal, str(refused)))
@@ -167,9 +148,9 @@ class Committer:
         try:
             make()
         except TopicRefusedError as error:
-            raise _RefusedError(refusal, str(error)) from error
+            raise RefusedError(refusal, str(error)) from error
         except KafkaUnavailableError as error:
-            raise _RefusedError(None, str(error)) from error
+            raise RefusedError(None, str(error)) from error
         self._made.add(name)
 
     def _transact(self, commit: Commit, group_metadata: object) -> None:
@@ -180,35 +161,13 @@ class Committer:
             for share in commit.lanes:
                 self._write(producer, share)
             offsets = [KafkaPartition(*share.tp, share.next_offset) for share in commit.lanes]
-            self._send_offsets(producer, offsets, group_metadata)
+            send_offsets(producer, offsets, group_metadata)
             producer.commit_transaction(STEP_TIMEOUT_SECONDS)
+        except OffsetsLostError:
+            self._drop()
+            raise
         except KafkaException as error:
             raise self._aborted(producer, commit, error.args[0]) from error
-
-    def _send_offsets(self, producer: Producer, offsets: list[KafkaPartition], group_metadata: object) -> None:
-        """On a thread of its own, for the client does not keep its time-out when the coordinator moves (2.16): the call
-        then never returns. It is left behind with its producer; the broker ends that transaction, which nobody commits.
-        """
-        ended: queue.SimpleQueue[KafkaException | None] = queue.SimpleQueue()
-
-        def send() -> None:
-            try:
-                producer.send_offsets_to_transaction(offsets, group_metadata, STEP_TIMEOUT_SECONDS)
-            except KafkaException as error:
-                ended.put(error)
-            else:
-                ended.put(None)
-
-        threading.Thread(target=send, name="offsets", daemon=True).start()
-        try:
-            error = ended.get(timeout=STEP_TIMEOUT_SECONDS + GRACE_SECONDS)
-        except queue.Empty:
-            self._drop()
-            raise _RefusedError(
-                None, "the coordinator's answer to the offsets is lost; a new producer tries again"
-            ) from None
-        if error is not None:
-            raise error
 
     def _ready(self) -> Producer:
         """The producer, made and registered with its coordinator; a new one, with a new id, after a fatal error."""
@@ -219,13 +178,13 @@ class Committer:
                 producer.init_transactions(STEP_TIMEOUT_SECONDS)
             except KafkaException as error:
                 self._producer = None
-                raise _refused_for(error.args[0]) from error
+                raise refused_for(error.args[0]) from error
             self._registered = True
         assert self._producer is not None  # registered ones are
         return self._producer
 
     def _new_producer(self) -> Producer:
-        return _producer(self._properties, f"{self._group}-{uuid4()}")
+        return transactional_producer(self._properties, f"{self._group}-{uuid4()}")
 
     def _write(self, producer: Producer, share: LaneCommit) -> None:
         tp = share.tp
@@ -255,9 +214,9 @@ class Committer:
         if error is not None:
             self._undelivered.append((message.topic() or "", error))
 
-    def _aborted(self, producer: Producer, commit: Commit, error: KafkaError) -> _RefusedError:
+    def _aborted(self, producer: Producer, commit: Commit, error: KafkaError) -> RefusedError:
         """Ends the transaction, whatever state it is in, and says what was wrong with it."""
-        refused = _refused_for(error)
+        refused = refused_for(error)
         try:
             producer.abort_transaction(STEP_TIMEOUT_SECONDS)
         except KafkaException:
@@ -278,58 +237,14 @@ class Committer:
             self._drop()
         return refused
 
-    def _refused_by(self, topic: str, reason: KafkaError, commit: Commit) -> _RefusedError:
+    def _refused_by(self, topic: str, reason: KafkaError, commit: Commit) -> RefusedError:
         if topic in {self._names.identity(share.tp.topic) for share in commit.lanes}:
             what, refusal = "what was learned of a visitor", HoldReason.IDENTITY_REFUSED
         else:
             what, refusal = "a dead letter", HoldReason.DEAD_LETTER_REFUSED
         detail = f"{what} was refused by topic {topic}: {in_short(reason.str())}"
         detail += _WRITE_CURES.get(reason.code(), "")
-        return _RefusedError(refusal, detail)
+        return RefusedError(refusal, detail)
 
     def _drop(self) -> None:
         self._producer, self._registered = None, False
-
-
-def try_transactional_id(properties: Mapping[str, Any], group: str, timeout_seconds: float) -> None:
-    """Registers a transactional id of the group's, as a worker does before its first commit, and writes nothing.
-
-    Always the same id, so that the coordinator has one to remember however often somebody tries. Raises
-    RightMissingError, KafkaUnavailableError, or SettingsError where the client takes the properties for wrong.
-    """
-    try:
-        producer = _producer(properties, f"{group}-check")
-    except KafkaException as error:
-        raise SettingsError([f"KAFKA_CLIENT: {error.args[0].str()}"]) from error
-    try:
-        producer.init_transactions(timeout_seconds)
-    except KafkaException as error:
-        kind = RightMissingError if error.args[0].code() in _NOT_ALLOWED else KafkaUnavailableError
-        raise kind(error.args[0].str()) from error
-
-
-def _producer(properties: Mapping[str, Any], transactional_id: str) -> Producer:
-    """Talks to nobody yet."""
-    shared = {name: value for name, value in properties.items() if name not in _TIMEOUTS}
-    return Producer(
-        {
-            # back to back, the coordinator answers CONCURRENT_TRANSACTIONS and the producer waits this long
-            "retry.backoff.ms": 5,
-            "linger.ms": 0,
-            # the broker and the topic decide what is too large, not the client
-            "message.max.bytes": 1_000_000_000,
-            **shared,
-            "transactional.id": transactional_id,
-            "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
-        },
-        logger=getLogger("librdkafka"),
-    )
-
-
-def _refused_for(error: KafkaError) -> _RefusedError:
-    if error.code() in _NOT_ALLOWED:
-        return _RefusedError(
-            HoldReason.COMMIT_REFUSED,
-            f"not allowed: {in_short(error.str())}; the README lists the ACLs the worker needs",
-        )
-    return _RefusedError(None, f"{error.name()}: {in_short(error.str())}")

@@ -12,7 +12,7 @@ from tests.crash.stage import COOPERATIVE, EAGER, KIP_848, Stage, wait_death
 from tests.fakes import put_faults
 from tests.integration.cluster import Message
 from tests.integration.harness import wait_until
-from worker.committer import TRANSACTION_TIMEOUT_MS
+from worker.transactions import TRANSACTION_TIMEOUT_MS
 
 SETTINGS: dict[str, Any] = {"BATCH_MAX_EVENTS": "10"}
 EVENTS = 300

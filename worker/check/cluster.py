@@ -10,12 +10,12 @@ from worker.check.own_topics import OWN_TOPICS, OwnTopic, judge_own, own_topics
 from worker.check.results import Result, finding, ok, skipped
 from worker.check.topics import TOPICS, TopicsSeen, judge_sources
 from worker.cluster import Cluster
-from worker.committer import try_transactional_id
 from worker.core.records import TopicPartition
 from worker.errors import KafkaUnavailableError, RightMissingError
 from worker.inspector import ClusterSeen, Inspector, NoAnswer, Trouble
 from worker.kafka import client_properties, consumer_properties
 from worker.settings import Settings
+from worker.transactions import try_transactional_id
 
 BROKERS, TRANSACTIONS = "brokers", "transactions"
 CLUSTER_AREAS = (BROKERS, TOPICS, OWN_TOPICS, GROUP, LAG, TRANSACTIONS)
