@@ -143,7 +143,7 @@ def test_a_coordinator_that_does_not_answer_for_a_while_is_said_and_survived(
     """Its connections stay open: this is a broker that hangs, not one that is down."""
     cluster = Cluster(own_broker.bootstrap_servers)
     topic, group = cluster.make_topic(partitions=2), cluster.unique("group")
-    produced = cluster.produce(topic, signals(2_000))
+    produced = cluster.produce(topic, [Message(m.value, partition=n % 2) for n, m in enumerate(signals(10_000))])
     put_faults(sandbox, {"delay_ms": 200})
     worker = start_worker(
         KAFKA_BROKERS=own_broker.bootstrap_servers,
@@ -154,7 +154,9 @@ def test_a_coordinator_that_does_not_answer_for_a_while_is_said_and_survived(
         **protocol,
     )
     wait_until(lambda: len(sandbox.ledger.requests()) > 4, 40, "it is at work")
+    committed = sum(cluster.committed(group, topic).values())
     os.kill(own_broker.pid, signals_of_the_system.SIGSTOP)
+    commits = worker.metrics().value("commits_total", result="ok")
     try:
         stopped_at = time.monotonic()
         wait_until(lambda: any("Kafka" in reason for reason in worker.ready_reasons()), 60, "it says so")
@@ -163,10 +165,17 @@ def test_a_coordinator_that_does_not_answer_for_a_while_is_said_and_survived(
     finally:
         os.kill(own_broker.pid, signals_of_the_system.SIGCONT)
     wait_until(lambda: cluster.topics() >= {topic} and led(cluster, topic), 60, "the broker is back")
+    wait_until(lambda: worker.metrics().value("commits_total", result="ok") > commits, 90, "it commits again")
+    # What was read already is delivered meanwhile and cannot be committed; a member whose session has ended has to
+    # begin anew from its last commit.
+    answered = len(delivered_ids(sandbox)) - committed
+    put_faults(sandbox)
     wait_until(lambda: settled(cluster, group, topic), 90, "all is committed")
     wait_until(worker.is_ready, 60, "ready again")
-    # what was read already is delivered meanwhile, and cannot be committed
-    audit(cluster, sandbox, group, produced).verify(max_repeats=len(produced))
+    found = audit(cluster, sandbox, group, produced)
+    print(f"{found.repeats.total()} repeats, {answered} answered without a commit")  # noqa: T201  # measured
+    assert answered < len(produced) / 2, "or the bound would say nothing"
+    found.verify(max_repeats=answered)
 
 
 def led(cluster: Cluster, topic: str) -> bool:
