@@ -1,26 +1,32 @@
 """Where a worker starts when the group's offset is missing, deleted or beyond the end; and where it ends."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.fakes import delivered_ids, put_faults
 from tests.integration.cluster import Cluster, Message
 from tests.integration.fixtures import StartWorker
 from tests.integration.harness import wait_until
-from tests.integration.signals import ids, signals
+from tests.integration.signals import ids, signal, signals
 from tests.integration.test_delivery import settled
 from worker.sandbox import Sandbox
 
+PROTOCOLS = [
+    pytest.param({}, id="cooperative-sticky", marks=pytest.mark.soak),
+    pytest.param({"KAFKA_CLIENT": '{"partition.assignment.strategy": "range"}'}, id="eager"),
+    pytest.param({"KAFKA_GROUP_PROTOCOL": "consumer"}, id="kip-848"),
+]
 
-@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_offsets_deleted_before_they_were_read_are_counted_and_the_rest_is_delivered(
-    cluster: Cluster, topic: str, group: str, sandbox: Sandbox, start_worker: StartWorker, protocol: str
+    cluster: Cluster, topic: str, group: str, sandbox: Sandbox, start_worker: StartWorker, protocol: dict[str, str]
 ) -> None:
     cluster.produce(topic, signals(30))
     cluster.commit(group, topic, {0: 5})
     cluster.delete_records(topic, 0, 20)
-    worker = start_worker(
-        KAFKA_TOPICS=topic, KAFKA_CONSUMER_GROUP=group, DREAMDATA_URL=sandbox.url, KAFKA_GROUP_PROTOCOL=protocol
-    )
+    worker = start_worker(KAFKA_TOPICS=topic, KAFKA_CONSUMER_GROUP=group, DREAMDATA_URL=sandbox.url, **protocol)
     wait_until(lambda: settled(cluster, group, topic), 40, "all is committed")
     assert delivered_ids(sandbox) == dict.fromkeys(ids(30) - ids(20), 1)
     [line] = worker.logged("partition.offsets_lost")
@@ -70,11 +76,31 @@ def test_transaction_markers_and_taken_back_records_leave_no_lag(
     wait_until(lambda: worker.metrics().value("consumer_lag") == 0, 10, "the lag is 0")
 
 
-@pytest.mark.parametrize(
-    "protocol",
-    [{}, {"KAFKA_CLIENT": '{"partition.assignment.strategy": "range"}'}, {"KAFKA_GROUP_PROTOCOL": "consumer"}],
-    ids=["cooperative-sticky", "eager", "kip-848"],
-)
+@pytest.mark.soak  # a stock cleaner looks every 15 s
+def test_gaps_that_compaction_has_left_are_passed_and_leave_no_lag(
+    cluster: Cluster, group: str, sandbox: Sandbox, start_worker: StartWorker
+) -> None:
+    topic = cluster.make_topic(
+        cleanup_policy="compact", segment_ms="100", min_cleanable_dirty_ratio="0.001", min_compaction_lag_ms="0"
+    )
+    again = [replace(message, key=b"the same") for message in signals(20)]
+    cluster.produce(topic, again)
+
+    def compacted() -> bool:
+        # only what is in a closed segment is looked at, and only something new closes one
+        cluster.produce(topic, [replace(signal("evt_last"), key=b"the same")])
+        return cluster.read_topic(topic)[0].record.offset > 0
+
+    wait_until(compacted, 90, "the cleaner has been there")
+    left = cluster.read_topic(topic)
+    worker = start_worker(KAFKA_TOPICS=topic, KAFKA_CONSUMER_GROUP=group, DREAMDATA_URL=sandbox.url)
+    wait_until(lambda: settled(cluster, group, topic), 40, "all is committed")
+    assert cluster.committed(group, topic)[0] - len(left) >= 20, "there are gaps"
+    assert len(sandbox.ledger.events()) == len(left)
+    wait_until(lambda: worker.metrics().value("consumer_lag") == 0, 10, "the lag is 0")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_records_deleted_while_a_partition_was_paused_are_counted_and_it_goes_on(
     cluster: Cluster, group: str, sandbox: Sandbox, start_worker: StartWorker, protocol: dict[str, str]
 ) -> None:
