@@ -25,7 +25,10 @@ from worker.demo.jars import find_java
 from worker.sandbox import Sandbox
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "protocol",
+    [PROTOCOLS[0], *(pytest.param(*each.values, id=each.id, marks=pytest.mark.soak) for each in PROTOCOLS[1:])],
+)
 def test_partitions_that_move_while_paused_are_paused_again_and_delivered_once_the_api_is_back(
     cluster: Cluster, group: str, sandbox: Sandbox, start_worker: StartWorker, protocol: dict[str, str]
 ) -> None:
@@ -56,7 +59,7 @@ def test_partitions_that_move_while_paused_are_paused_again_and_delivered_once_t
 @pytest.mark.parametrize(
     "protocol",
     [
-        pytest.param({"KAFKA_CLIENT": '{"session.timeout.ms": 6000}'}, id="cooperative-sticky"),
+        pytest.param({"KAFKA_CLIENT": '{"session.timeout.ms": 6000}'}, id="cooperative-sticky", marks=pytest.mark.soak),
         pytest.param(
             {"KAFKA_CLIENT": '{"session.timeout.ms": 6000, "partition.assignment.strategy": "range"}'},
             id="eager",

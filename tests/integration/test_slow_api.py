@@ -80,6 +80,7 @@ def test_an_answer_later_than_the_poll_interval_costs_neither_a_rebalance_nor_a_
         assert delivered_ids(sandboxes[name]) == dict.fromkeys(ids(20), 1), name
 
 
+@pytest.mark.soak
 def test_a_partition_whose_answers_are_slow_takes_nothing_from_the_others(
     cluster: Cluster, sandbox: Sandbox, start_worker: StartWorker
 ) -> None:
