@@ -13,7 +13,9 @@ from worker.sandbox import Sandbox
 SOON = '"topic.metadata.refresh.interval.ms": 1000'
 PROTOCOLS = [
     pytest.param({"KAFKA_CLIENT": f"{{{SOON}}}"}, id="cooperative-sticky"),
-    pytest.param({"KAFKA_CLIENT": f'{{{SOON}, "partition.assignment.strategy": "range"}}'}, id="eager"),
+    pytest.param(
+        {"KAFKA_CLIENT": f'{{{SOON}, "partition.assignment.strategy": "range"}}'}, id="eager", marks=pytest.mark.soak
+    ),
     pytest.param({"KAFKA_CLIENT": f"{{{SOON}}}", "KAFKA_GROUP_PROTOCOL": "consumer"}, id="kip-848"),
 ]
 

@@ -25,10 +25,8 @@ from worker.demo.jars import find_java
 from worker.sandbox import Sandbox
 
 
-@pytest.mark.parametrize(
-    "protocol",
-    [PROTOCOLS[0], *(pytest.param(*each.values, id=each.id, marks=pytest.mark.soak) for each in PROTOCOLS[1:])],
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_partitions_that_move_while_paused_are_paused_again_and_delivered_once_the_api_is_back(
     cluster: Cluster, group: str, sandbox: Sandbox, start_worker: StartWorker, protocol: dict[str, str]
 ) -> None:
