@@ -81,6 +81,20 @@ def test_it_says_where_the_events_are(kafka: str, topic: str) -> None:
     assert [line["offset"] for line in emitted(kafka, topic, "page", "--count", "3")] == [1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("words", "last_line"),
+    [
+        (["track", "Demo Booked"], "filters it as unmapped"),
+        (["group", "acme"], "filters every group as absorbed"),
+        (["identify", "user-9"], "no traits for later events"),
+        (["identify", "user-9", "email=x@acme.com", "--no-consent"], "filters it as no-consent"),
+    ],
+    ids=["unmapped", "group", "no-traits", "nothing-learned"],
+)
+def test_it_says_why_nothing_will_arrive(kafka: str, topic: str, words: list[str], last_line: str) -> None:
+    assert last_line in emit(kafka, topic, *words).stdout.splitlines()[-1]
+
+
 def test_a_visitor_is_in_the_partition_where_kafka_s_own_clients_put_them(kafka: str, cluster: Cluster) -> None:
     topic = cluster.make_topic(partitions=16)
     visitors = [f"df_{number}" for number in range(4)]

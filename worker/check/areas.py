@@ -20,7 +20,7 @@ from worker.schema_directory import SchemaFile, schema_files
 from worker.settings import API_KEY_MISSING, API_KEY_PLACE, Settings
 from worker.settings.sources import SecretFileError, read_secret
 
-SETTINGS, KEY, NETWORK, REGISTRY, SCHEMAS = "settings", "key", "network", "registry", "schemas"
+SETTINGS, KEY, API, NETWORK, REGISTRY, SCHEMAS = "settings", "key", "api", "network", "registry", "schemas"
 MAX_SUBJECTS = 50
 REGISTRY_SECONDS = 10.0
 
@@ -32,6 +32,7 @@ def examine(settings: Settings, *, offline: bool) -> Iterator[Result]:
     clients = None if offline else _clients(settings)
     yield from _settings(settings)
     yield _key(settings)
+    yield ok(API, f"batches go to {settings.dreamdata_url}/v1/batch (not asked: a check sends nothing)")
     if clients is None:
         yield skipped(NETWORK, "brokers, topics, group, transactions and registry are not asked, because of --offline")
     else:

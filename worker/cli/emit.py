@@ -84,7 +84,8 @@ def emit(
         click.echo(json.dumps(line) if as_json else _in_words(line, made))
     if not as_json:
         click.echo(_consent_in_words(settings, no_consent=no_consent))
-        click.echo(_what_next(settings, made))
+        if not (no_consent and settings.consent_categories):
+            click.echo(_what_next(settings, made))
 
 
 def _topic(settings: "Settings", named: str | None) -> str:
@@ -146,8 +147,17 @@ def _consent_in_words(settings: "Settings", *, no_consent: bool) -> str:
 
 
 def _what_next(settings: "Settings", made: Call) -> str:
+    from worker.assembly import mapping_of
+    from worker.core.outcomes import Reason
+
     if made.type == "identify" and not settings.forward_identify:
+        if not made.fields:
+            return "Nothing is sent for it, and it has no traits for later events."
         return "Nothing is sent for it; its traits are on this visitor's next events: emit track …, emit page …"
     if made.type == "group":
         return "Nothing is sent for it: the worker filters every group as absorbed."
+    mapping = mapping_of(settings)
+    target = mapping.page if made.type == "page" else mapping.track(made.named or "") if made.type == "track" else None
+    if isinstance(target, Reason):
+        return f"Nothing is sent for it: the worker filters it as {target}; VARIANT and EVENT_MAPPING say what is sent."
     return "See it arrive: dreamdata-worker tap"

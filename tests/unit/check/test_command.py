@@ -54,6 +54,7 @@ def test_a_missing_key_is_a_finding_and_the_rest_is_looked_at(capsys: pytest.Cap
     assert verdicts(found) == {
         "settings": "ok",
         "key": "finding",
+        "api": "ok",
         "network": "skipped",
         "schemas": "ok",
         "mapping": "ok",
