@@ -24,7 +24,8 @@ RUN /opt/build/bin/hatchling build --target wheel --directory dist \
 FROM ${PYTHON_IMAGE}
 COPY --from=build /opt/worker /opt/worker
 # The root file system is read-only in docker-compose.kafka.yml: nothing is compiled at run time.
-ENV PATH=/opt/worker/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# Two arenas: threads that come and go would each leave memory behind in one of their own.
+ENV PATH=/opt/worker/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=2
 USER 10001:10001
 EXPOSE 8082
 STOPSIGNAL SIGTERM
