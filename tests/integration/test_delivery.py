@@ -202,7 +202,7 @@ def test_a_pattern_reads_what_matches_and_never_the_workers_own_topics(
     stem = cluster.unique("delivery")
     first, second = cluster.make_topic(name=f"{stem}-a"), cluster.make_topic(name=f"{stem}-b")
     cluster.make_topic(name=f"{stem}-b.dead-letters")
-    cluster.make_topic(name=f"{group}.{stem}-a.identity")
+    cluster.make_topic(name=f"{group}.{stem}-a.identity", cleanup_policy="compact,delete")
     cluster.produce(first, [signal("evt_0"), Message(b"not Avro")])
     cluster.produce(second, [signal("evt_1")])
     cluster.produce(f"{stem}-b.dead-letters", [signal("evt_dead")])
