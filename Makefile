@@ -16,7 +16,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 DEMO_STAMP := $(if $(wildcard $(VENV)/.installed-dev),$(VENV)/.installed-dev,$(VENV)/.installed-demo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-live test soak bench mutants check format lint run lock picture clean
+.PHONY: help setup demo demo-live test soak endurance bench mutants check format lint run lock picture clean
 
 help:  ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench: setup  ## What an event costs, against two scripts in the same run (about
 
 mutants: setup  ## Break the core in dozens of ways, and see that the fast tests notice each
 	@$(BIN)/python -m tests.mutants.run $(ARGS)
+
+endurance: setup  ## Brokers that die for minutes, an outage with a deep backlog (about fifteen minutes)
+	@$(BIN)/pytest -m endurance --timeout 900 $(ARGS)
 
 lock:  ## Write the lock files anew from pyproject.toml (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv; UV=/path/to/uv names one elsewhere." >&2; exit 1; }

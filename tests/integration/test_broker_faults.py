@@ -31,7 +31,7 @@ PROTOCOLS = {
     "kip-848": {"KAFKA_GROUP_PROTOCOL": "consumer"},
 }
 
-pytestmark = pytest.mark.soak
+pytestmark = pytest.mark.endurance
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def rss_bytes(worker: WorkerProcess) -> int:
     return int(line.split()[1]) * 1024
 
 
-@pytest.mark.soak
+@pytest.mark.endurance
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc, which is Linux's")
 def test_an_outage_with_a_deep_backlog_costs_neither_memory_nor_membership_nor_an_event(
     cluster: Cluster, group: str, start_worker: StartWorker
