@@ -11,8 +11,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from tests.integration.harness import wait_until
 
-# the group's coordinator is just moving
+# the group's coordinator is just moving, or has not missed yet a member that was killed
 _NOBODY_CAN_TELL = (
+    KafkaError.UNKNOWN_MEMBER_ID,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
