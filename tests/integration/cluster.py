@@ -159,6 +159,7 @@ class Cluster:
                 "bootstrap.servers": self.bootstrap_servers,
                 "enable.idempotence": True,
                 "message.max.bytes": 8_000_000,
+                "queue.buffering.max.messages": 1_000_000,
                 "linger.ms": 5,
                 "log_level": 0,
                 **{name.replace("_", "."): value for name, value in properties.items()},
