@@ -18,6 +18,7 @@ from worker.core.identity import Known
 from worker.core.lanes import Limits
 from worker.core.outcomes import Answer, DeadLetter, HoldReason, Outcome, Reason, Verdict
 from worker.core.records import Record, TopicPartition
+from worker.core.stretches import Stretch
 
 SENT_AT = "2026-06-06T11:11:15.120Z"
 BACKOFF_MAX_SECONDS = 60.0
@@ -42,7 +43,10 @@ class Request:
 
 @dataclass(slots=True)
 class Partition:
-    """What the broker has of one partition: all of it survives every rebalance and every worker."""
+    """What the broker has of one partition: all of it survives every rebalance and every worker.
+
+    With a `stretch` it is read as far as that goes.
+    """
 
     log: list[Record] = field(default_factory=list)
     end: int = 0
@@ -50,6 +54,13 @@ class Partition:
     dead: dict[int, DeadLetter] = field(default_factory=dict)
     outcomes: Counter[tuple[Outcome, Reason]] = field(default_factory=Counter)
     identities: dict[str, bytes] = field(default_factory=dict)
+    stretch: Stretch | None = None
+
+    def wanted(self) -> list[Record]:
+        """What is to be read of it."""
+        if self.stretch is None:
+            return self.log
+        return [record for record in self.log if record.offset < self.stretch.end_offset]
 
 
 class Simulator:
@@ -100,7 +111,8 @@ class Simulator:
         self.positions[each] = there.committed or 0
         self.paused.discard(each)
         self.fenced |= self.commit is not None and any(share.tp == each for share in self.commit.lanes)
-        self.pipeline.restored(each, there.committed or 0, there.committed, Known(dict(there.identities), {}))
+        known = Known(dict(there.identities), {})
+        self.pipeline.restored(each, there.committed or 0, there.committed, known, stretch=there.stretch)
 
     def poll(self, count: int = 1_000) -> None:
         """Hands over what may be read, as one chunk, with the positions behind it."""
@@ -243,6 +255,7 @@ class Simulator:
         there = self.partitions[share.tp]
         first = there.committed or 0
         assert share.next_offset > first or there.committed is None, "a commit that does not rise"
+        assert there.stretch is None or share.next_offset <= there.stretch.end_offset, "a commit past the end"
         covered = {record.offset for record in there.log if first <= record.offset < share.next_offset}
         assert sum(share.outcomes.values()) == len(covered)
         dead = [letter.record.offset for letter in share.dead_letters]
@@ -277,7 +290,7 @@ class Simulator:
         self.commits.append((self.now, commit))
         for share in commit.lanes:
             there = self.partitions[share.tp]
-            there.committed = share.next_offset
+            there.committed, there.stretch = share.next_offset, share.stretch
             there.dead.update({letter.record.offset: letter for letter in share.dead_letters})
             there.outcomes.update(share.outcomes)
             there.identities.update({change.visitor: change.state or b"" for change in share.changes})
@@ -319,7 +332,10 @@ class Simulator:
         }
 
     def lag(self) -> int:
-        return sum(there.end - (there.committed or 0) for there in self.partitions.values())
+        return sum(
+            (there.end if there.stretch is None else min(there.end, there.stretch.end_offset)) - (there.committed or 0)
+            for there in self.partitions.values()
+        )
 
     def outcomes(self) -> Counter[tuple[Outcome, Reason]]:
         return sum((there.outcomes for there in self.partitions.values()), Counter())

@@ -81,5 +81,5 @@ class Complaints:
                 del self._unreadable[tp]
                 continue
             self._unreadable[tp] = (detail, lane.position)
-            if (lane.position or 0) < ends.get(tp, 0):
+            if (lane.position or 0) < lane.within(ends.get(tp, 0)):
                 yield detail

@@ -85,7 +85,7 @@ class Reporter:
         metrics.oldest_unsettled_seconds.set(current.oldest_unsettled_seconds)
         for tp, lane in pipeline.lanes.items():
             if lane.committed is not None or lane.position is not None:
-                end = max(self._ends.get(tp, 0), lane.position or 0)
+                end = lane.within(max(self._ends.get(tp, 0), lane.position or 0))
                 metrics.consumer_lag.labels(tp.topic, tp.partition).set(end - (lane.committed or 0))
         self._reasons = self._unready(current.reasons, now)
 

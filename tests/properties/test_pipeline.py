@@ -20,6 +20,7 @@ from worker.core.decoding import SchemaRef
 from worker.core.lanes import Limits
 from worker.core.outcomes import HoldReason
 from worker.core.records import Record, TopicPartition
+from worker.core.stretches import Stretch
 
 PARTITIONS = 2
 LATER_SCHEMAS = (SchemaRef.of_id(8), SchemaRef.of_id(9))
@@ -63,9 +64,12 @@ def made(kind: str, partition: int, offset: int, filler: int) -> Record:
 
 class PipelineMachine(RuleBasedStateMachine):
     @initialize(
-        in_flight=st.integers(1, 3), rejection_limit=st.sampled_from([0, 2]), give_up=st.sampled_from([None, 300.0])
+        in_flight=st.integers(1, 3),
+        rejection_limit=st.sampled_from([0, 2]),
+        give_up=st.sampled_from([None, 300.0]),
+        end=st.sampled_from([None, None, 9]),
     )
-    def begin(self, in_flight: int, rejection_limit: int, give_up: float | None) -> None:
+    def begin(self, in_flight: int, rejection_limit: int, give_up: float | None, end: int | None) -> None:
         self.simulator = Watched(
             Limits(
                 batch_max_bytes=1_200,
@@ -76,6 +80,8 @@ class PipelineMachine(RuleBasedStateMachine):
             ),
             partitions=PARTITIONS,
         )
+        if end is not None and not rejection_limit:  # behind an end no record comes that could acquit others
+            self.simulator.partitions[tp(1)].stretch = Stretch(0, end)
         self.simulator.own(0, 1)
         self.unrestored: list[TopicPartition] = []
         self.parked: set[int] = set()
@@ -220,8 +226,15 @@ class PipelineMachine(RuleBasedStateMachine):
         assert self.simulator.lag() == 0
         assert self.simulator.held == ()
         assert sum(self.simulator.outcomes().values()) == sum(
-            len(there.log) for there in self.simulator.partitions.values()
+            len(there.wanted()) for there in self.simulator.partitions.values()
         )
+        self.check_what_was_counted()
+
+    def check_what_was_counted(self) -> None:
+        """What has become of a stretch is told by its last commit alone, whoever has made the others."""
+        for there in self.simulator.partitions.values():
+            if there.stretch is not None:
+                assert sum(there.stretch.counted.values()) == len(there.wanted())
 
     def all_is_well(self) -> None:
         for request in list(self.simulator.wire):
@@ -321,7 +334,12 @@ class Walker:
 def walked(seed: int) -> Watched:
     dice = Random(seed)
     machine = PipelineMachine()
-    machine.begin(in_flight=dice.randint(1, 3), rejection_limit=dice.choice([0, 2]), give_up=dice.choice([None, 300.0]))
+    machine.begin(
+        in_flight=dice.randint(1, 3),
+        rejection_limit=dice.choice([0, 2]),
+        give_up=dice.choice([None, 300.0]),
+        end=9 if seed % 4 == 0 else None,
+    )
     walker = Walker(machine, dice)
     for _ in range(300):
         walker.step()

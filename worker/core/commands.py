@@ -8,6 +8,7 @@ from worker.core.decoding import SchemaRef
 from worker.core.identity import IdentityChange
 from worker.core.outcomes import DeadLetter, HoldReason, Outcome, Reason
 from worker.core.records import TopicPartition
+from worker.core.stretches import Stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class LaneCommit:
 
     `spans` is how many spans from the front of the lane it covers, 0 where only the position has moved, past
     transaction markers. `extra_bytes` is what its dead letters and identity changes weigh. `topic_id` is the source
-    topic's, as it was when the lane was restored.
+    topic's, as it was when the lane was restored. `stretch`, where the lane has an end: as it is once
+    this is committed.
     """
 
     tp: TopicPartition
@@ -55,6 +57,7 @@ class LaneCommit:
     traits_refused: int = 0
     outcomes: Counter[tuple[Outcome, Reason]] = field(default_factory=Counter)
     delivered: Counter[tuple[str, bool]] = field(default_factory=Counter)
+    stretch: Stretch | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from worker.core.decisions import Decider
 from worker.core.decoding import DecodeError, Event, Plan, SchemaRef, framing
 from worker.core.lanes import Decision, Lane
 from worker.core.outcomes import DeadLetter, Reason, Stage
+from worker.core.pace import Pace
 from worker.core.records import Record, TopicPartition
 
 # Is shown every decision, with the event where there is one to be read; nothing depends on what it makes of it. A
@@ -34,11 +35,12 @@ class _SchemaMissingError(Exception):
 @dataclass(slots=True)
 class Intake:
     """`wanted` are the schemas to fetch, emptied by whoever fetches; `unavailable` says why the ones asked for are not
-    here yet.
+    here yet. `pace` None: as fast as it goes.
     """
 
     decider: Decider
     witness: Witness | None = None
+    pace: Pace | None = None
     plans: dict[SchemaRef, Plan] = field(default_factory=dict)
     unknown: dict[SchemaRef, tuple[float, str]] = field(default_factory=dict)
     asked: set[SchemaRef] = field(default_factory=set)
@@ -64,7 +66,7 @@ class Intake:
         self.unavailable.pop(ref, None)
 
     def work(self, lane: Lane, now: float) -> None:
-        """Decides the lane's backlog in order, as far as the schemas at hand reach."""
+        """Decides the lane's backlog in order, as far as the schemas at hand and the pace reach."""
         if not lane.restored:
             return
         self._work(lane, now)
@@ -73,8 +75,13 @@ class Intake:
         elif lane.undecided_since is None:
             lane.undecided_since = now
 
+    def work_all(self, lanes: Iterable[Lane], now: float) -> None:
+        """Those first that have waited longest: the pace may leave nothing for the others."""
+        for lane in sorted(lanes, key=lambda lane: lane.worked_at):
+            self.work(lane, now)
+
     def _work(self, lane: Lane, now: float) -> None:
-        while lane.backlog:
+        while lane.backlog and (self.pace is None or self.pace.allows(now)):
             record = lane.backlog[0]
             try:
                 event, decision = self._decide(lane, record, now)
@@ -83,6 +90,9 @@ class Intake:
                 return
             if self.witness is not None:
                 self.witness(lane.tp, record, event, decision)
+            if self.pace is not None:
+                self.pace.spend()
+                lane.worked_at = now
             lane.backlog.popleft()
             lane.backlog_bytes -= record.size
             if self._too_many_in_a_row(lane):

@@ -12,6 +12,7 @@ from worker.core.decoding import SchemaRef
 from worker.core.identity import Identities
 from worker.core.outcomes import DeadLetter, HoldReason, Outcome, Reason
 from worker.core.records import Record, TopicPartition
+from worker.core.stretches import Stretch
 
 # Spans that are settled but not committed, while a transaction takes its time. They weigh little, but what weighs
 # little adds up.
@@ -59,6 +60,8 @@ class Lane:
     it is restored, `restoring` says how far that is, or what is to be mended where it was `restore_refused`. `backlog`
     are records not decided yet (their schema is on its way); `suspects` are decided ones that wait for a record that
     decodes, once too many in a row did not. Both keep offset order: nothing behind them enters a span before they do.
+    A lane with a `stretch` has an end: its position never passes it, and so the last commit is the end itself, be there
+    a record, a gap or a transaction marker.
     """
 
     tp: TopicPartition
@@ -78,10 +81,33 @@ class Lane:
     suspects_bytes: int = 0
     undecodable_in_a_row: int = 0
     undecided_since: float | None = None
+    worked_at: float = float("-inf")
     missing_schema: SchemaRef | None = None
     committed_at: float = float("-inf")
     paused: bool = False
     trouble: CommitTrouble = field(default_factory=CommitTrouble)
+    stretch: Stretch | None = None
+
+    def within(self, offset: int) -> int:
+        """The offset, or the lane's end where that comes first."""
+        return offset if self.stretch is None else min(offset, self.stretch.end_offset)
+
+    @property
+    def read_out(self) -> bool:
+        """Whether it has an end and everything before it was read."""
+        return self.stretch is not None and (self.position or 0) >= self.stretch.end_offset
+
+    def lose(self, offsets: int) -> None:
+        """So many were deleted before they could be read."""
+        if self.stretch is not None and offsets:
+            self.stretch = self.stretch.without(offsets)
+
+    def take_in(self, chunk: Sequence[Record]) -> None:
+        """Records that were read, to be decided; without what lies behind the lane's end."""
+        self.position = self.within(chunk[-1].next_offset)
+        within = [record for record in chunk if record.offset < self.position] if self.read_out else chunk
+        self.backlog.extend(within)
+        self.backlog_bytes += sum(record.size for record in within)
 
     def place(self, record: Record, decision: Decision, now: float) -> None:
         """Adds one decided record to the open span, after sealing it where the item would not fit."""
@@ -211,6 +237,7 @@ class Lane:
             traits_refused=sum(span.traits_refused for span in settled),
             outcomes=outcomes,
             delivered=delivered,
+            stretch=None if self.stretch is None else self.stretch.after(outcomes),
         )
 
     def seal_open(self) -> None:
@@ -222,6 +249,8 @@ class Lane:
         for _ in range(share.spans):
             self.spans.popleft()
         self.committed, self.committed_at = share.next_offset, now
+        if self.stretch is not None:
+            self.stretch = self.stretch.after(share.outcomes)
         self.trouble = CommitTrouble()
 
     def should_pause(self) -> bool:
@@ -236,7 +265,8 @@ class Lane:
         settled_bytes = sum(span.extra_bytes for span in self.spans if span.state is SpanState.SETTLED)
         undecided_bytes = self.backlog_bytes + self.suspects_bytes
         return (
-            self.trouble.refusal is not None
+            self.read_out
+            or self.trouble.refusal is not None
             or waiting >= enough
             or len(self.spans) >= MAX_SPANS
             or len(self.backlog) + len(self.suspects) >= MAX_SPAN_RECORDS

@@ -19,6 +19,7 @@ from worker.core.judging import Judge
 from worker.core.lanes import MAX_COMMIT_BYTES, Lane, Limits
 from worker.core.outcomes import Answer, HoldReason
 from worker.core.records import Record, TopicPartition
+from worker.core.stretches import Stretch
 
 # A transaction costs 1-1.5 ms of CPU; ten a second keep that under 2 % and bound what a crash repeats to a tenth of a
 # second's answers.
@@ -64,9 +65,11 @@ class Pipeline:
         committed: int | None,
         known: Known | None = None,
         topic_id: str = "",
+        stretch: Stretch | None = None,
     ) -> None:
         """Reading starts at `start`; `committed` is what the group has committed, None where nothing: then the start
-        itself is committed. `known` are the visitors as of `start`, the pipeline's from now on.
+        itself is committed. `known` are the visitors as of `start`, the pipeline's from now on. With a `stretch` it
+        has an end.
 
         Otherwise a group that starts at the end of a quiet topic would start at a later end after a restart, past what
         came in between.
@@ -77,6 +80,7 @@ class Pipeline:
             lane.position = start
             lane.committed = committed
             lane.topic_id = topic_id
+            lane.stretch = stretch
             lane.identities = Identities(self._identity_ttl_ms, known)
 
     def forgotten(self, tp: TopicPartition, visitor: str, until: int) -> None:
@@ -102,29 +106,23 @@ class Pipeline:
             lane = self.lanes.get(tp)
             if lane is None:
                 continue
-            lane.backlog.extend(chunk)
-            lane.backlog_bytes += sum(record.size for record in chunk)
-            lane.position = chunk[-1].next_offset
+            lane.take_in(chunk)
             self.intake.work(lane, now)
         for tp, position in positions.items():
             if tp in self.lanes and self.lanes[tp].restored:
-                self.lanes[tp].position = max(self.lanes[tp].position or 0, position)
+                self.lanes[tp].position = max(self.lanes[tp].position or 0, self.lanes[tp].within(position))
 
     def schema_known(self, ref: SchemaRef, plan: Plan, now: float) -> None:
         self.intake.known(ref, plan, self.lanes.values())
-        self._work_all(now)
+        self.intake.work_all(self.lanes.values(), now)
 
     def schema_unknown(self, ref: SchemaRef, detail: str, now: float) -> None:
         self.intake.not_known(ref, detail, now)
-        self._work_all(now)
+        self.intake.work_all(self.lanes.values(), now)
 
     def schema_unavailable(self, ref: SchemaRef, detail: str) -> None:
         """Nobody could say. The lanes go on waiting; `detail` is what to tell the operator."""
         self.intake.unavailable[ref] = detail
-
-    def _work_all(self, now: float) -> None:
-        for lane in self.lanes.values():
-            self.intake.work(lane, now)
 
     def answered(self, batch: Batch, answer: Answer, now: float) -> None:
         """One attempt ended. A lane of another epoch is left alone, but the gate hears of every answer."""
@@ -228,6 +226,8 @@ class Pipeline:
 
     def ticked(self, now: float) -> list[Command]:
         """Everything that is to be done now. Called once a turn, after all facts of that turn."""
+        if self.intake.pace is not None:
+            self.intake.work_all(self.lanes.values(), now)
         for lane in self.lanes.values():
             if lane.suspects:
                 self.intake.ask_again(lane, now)

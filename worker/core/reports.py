@@ -74,12 +74,13 @@ def report(pipeline: Pipeline, now: float) -> Report:
 def owes_progress(pipeline: Pipeline, ends: Mapping[TopicPartition, int]) -> bool:
     """Whether records are unsettled, uncommitted or unread although nothing in the pipeline waits on purpose.
 
-    `ends` are the last stable offsets: what lies behind them cannot be read yet.
+    `ends` are the last stable offsets: what lies behind them cannot be read yet, and behind a lane's own end not at
+    all.
     """
     if pipeline.gate.shut:
         return False
     return any(
-        lane.spans or lane.backlog or (lane.position or 0) < ends.get(lane.tp, 0)
+        lane.spans or lane.backlog or (lane.position or 0) < lane.within(ends.get(lane.tp, 0))
         for lane in pipeline.lanes.values()
         if lane.restored and not lane.suspects and lane.missing_schema is None and lane.trouble.refusal is None
     )

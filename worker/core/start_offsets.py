@@ -5,6 +5,8 @@ without a word.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from worker.core.stretches import Stretch
+
 
 class OffsetReset(StrEnum):
     """`KAFKA_AUTO_OFFSET_RESET`: what to do where the group has no offset that still exists."""
@@ -20,7 +22,7 @@ class Start:
 
     `lost` counts offsets that were committed to come next and have been deleted; `beyond` says that the commit was past
     the end (the topic was deleted and made again, or somebody moved the group). `refused`: the setting is `error`, and
-    this is why the worker has to stop.
+    this is why the worker has to stop. A `stretch` has an end: nothing is read from there on.
     """
 
     offset: int
@@ -28,6 +30,7 @@ class Start:
     lost: int = 0
     beyond: bool = False
     refused: str = ""
+    stretch: Stretch | None = None
 
 
 def start_of(

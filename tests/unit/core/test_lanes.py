@@ -5,7 +5,8 @@ from worker.core import lanes
 from worker.core.batching import ENVELOPE_BYTES, MAX_SPAN_RECORDS, SpanState
 from worker.core.identity import Identities
 from worker.core.lanes import Lane, Limits
-from worker.core.outcomes import HoldReason, Reason
+from worker.core.outcomes import HoldReason, Outcome, Reason
+from worker.core.stretches import Stretch
 
 
 def filled(count: int, limits: Limits) -> Lane:
@@ -321,3 +322,75 @@ def test_a_batch_of_another_epoch_answers_for_no_span() -> None:
 
     assert made.span_of(batch) is made.spans[0]
     assert later.span_of(batch) is None
+
+
+def ending_at(end: int) -> Lane:
+    made = lane()
+    made.stretch = Stretch(0, end)
+    return made
+
+
+def test_a_lane_takes_in_nothing_from_its_end_on() -> None:
+    made = ending_at(3)
+
+    made.take_in([record(offset) for offset in (1, 2, 3, 4)])
+
+    assert [each.offset for each in made.backlog] == [1, 2]
+    assert made.backlog_bytes == sum(each.size for each in made.backlog)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "position"), [pytest.param((0, 2), 3, id="exact"), pytest.param((0, 7), 3, id="a gap at the end")]
+)
+def test_the_position_of_a_lane_is_never_past_its_end(offsets: tuple[int, ...], position: int) -> None:
+    made = ending_at(3)
+
+    made.take_in([record(offset) for offset in offsets])
+
+    assert (made.position, made.read_out, made.should_pause()) == (position, True, True)
+
+
+def test_a_lane_short_of_its_end_reads_on() -> None:
+    made = ending_at(3)
+
+    made.take_in([record(1)])
+
+    assert (made.position, made.read_out, made.should_pause()) == (2, False, False)
+
+
+def test_the_last_commit_of_a_lane_is_its_end_and_says_what_became_of_all() -> None:
+    made = ending_at(3)
+    made.place(record(0, None), Reason.NULL_VALUE, 0.0)
+    made.seal_open()
+    made.position = 3
+
+    share = made.share()
+
+    assert share is not None
+    assert (share.next_offset, share.stretch) == (3, Stretch(0, 3, counted={"filtered/null-value": 1}))
+
+
+def test_what_was_committed_is_counted_in_the_next_commit_as_well() -> None:
+    made = ending_at(9)
+    for offset in (0, 1):
+        made.place(record(offset, None), Reason.NULL_VALUE, 0.0)
+        made.seal_open()
+        share = made.share()
+        assert share is not None
+        made.committed_share(share, 0.0)
+
+    assert made.stretch == Stretch(0, 9, counted={f"{Outcome.FILTERED}/{Reason.NULL_VALUE}": 2})
+
+
+def test_offsets_lost_while_a_commit_is_in_the_air_are_not_forgotten() -> None:
+    made = ending_at(9)
+    made.place(record(0, None), Reason.NULL_VALUE, 0.0)
+    made.seal_open()
+    share = made.share()
+    assert share is not None
+
+    made.lose(4)
+    made.committed_share(share, 0.0)
+
+    assert made.stretch is not None
+    assert made.stretch.lost == 4
