@@ -5,7 +5,8 @@ What makes an edge starts its threads: whoever calls `edges_of` ends them with `
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from worker.api import Api
 from worker.cluster import Cluster
@@ -14,11 +15,14 @@ from worker.core.consent import Consent
 from worker.core.decisions import Decider, Policy
 from worker.core.lanes import Limits
 from worker.core.mapping import EventMapping
+from worker.core.pace import Pace
 from worker.core.pipeline import Pipeline
 from worker.facts import Answered, Inbox
-from worker.identity_log import IdentityLog
+from worker.identity_log import IdentityLog, LogFinding
 from worker.kafka import Consumer, client_properties, consumer_properties
 from worker.loop import Edges, Loop
+from worker.outgoing import DeadLetterWriter, IdentityWriter, Writer
+from worker.planners import LivePlanner, Planner
 from worker.registry import RegistryConfig
 from worker.schemas import Schemas
 from worker.scout import Scout
@@ -26,10 +30,44 @@ from worker.sender import Backoff, Sender
 from worker.settings import Settings
 from worker.settings.checks import MAX_POLL_INTERVAL_MS
 from worker.settings.values import UnmappedEvents
+from worker.starting import VisitorSource
+from worker.topics import TopicNames
 
 MAX_REVOKE_SECONDS = 10.0
 
 Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What tells `run` from a run that ends by itself: whose offsets, which topics, from where to where, what is
+    written beside the offsets, and where visitors are known from.
+
+    `names` has the topics to read; the names it gives to others are those of the live group. `visitors` makes what
+    reads them, given whom to report to. `rate` None: as many records a second as there are.
+    """
+
+    group: str
+    names: TopicNames
+    cluster: Cluster
+    planner: Planner
+    writers: Sequence[Writer]
+    visitors: Callable[[Callable[[LogFinding], None], Clock], VisitorSource]
+    rate: int | None = None
+
+
+def live_job(settings: Settings) -> Job:
+    """That of `run`."""
+    properties, group, names = client_properties(settings), settings.kafka_consumer_group, settings.topic_names()
+    cluster, ttl_ms = Cluster(properties), settings.identity_ttl_ms
+    return Job(
+        group,
+        names,
+        cluster,
+        LivePlanner(settings.kafka_auto_offset_reset),
+        (DeadLetterWriter(names, group, cluster, wall_ms), IdentityWriter(names, cluster, ttl_ms)),
+        lambda report, clock: IdentityLog(properties, names, group, cluster, ttl_ms, report, clock),
+    )
 
 
 def mapping_of(settings: Settings) -> EventMapping:
@@ -40,8 +78,8 @@ def mapping_of(settings: Settings) -> EventMapping:
     )
 
 
-def pipeline_of(settings: Settings) -> Pipeline:
-    """The core, as these settings want it."""
+def pipeline_of(settings: Settings, job: Job | None = None) -> Pipeline:
+    """The core, as these settings and the job want it."""
     policy = Policy(
         consent=Consent(settings.consent_categories),
         mapping=mapping_of(settings),
@@ -59,16 +97,15 @@ def pipeline_of(settings: Settings) -> Pipeline:
         rejection_limit=settings.rejection_limit,
         give_up_after_seconds=settings.give_up_after_seconds,
     )
-    return Pipeline(Decider(policy), limits, identity_ttl_ms=settings.identity_ttl_ms)
+    made = Pipeline(Decider(policy), limits, identity_ttl_ms=settings.identity_ttl_ms)
+    made.intake.pace = None if job is None or job.rate is None else Pace(job.rate)
+    return made
 
 
-def edges_of(settings: Settings, loop: Loop, inbox: Inbox, clock: Clock) -> Edges:
-    """All edges of `run`, each reporting into `inbox`."""
-    names, group = settings.topic_names(), settings.kafka_consumer_group
-    cluster = Cluster(client_properties(settings))
-    ttl_ms = settings.identity_ttl_ms
+def edges_of(settings: Settings, job: Job, loop: Loop, inbox: Inbox, clock: Clock) -> Edges:
+    """All edges of a job, each reporting into `inbox`."""
     return Edges(
-        consumer=Consumer(consumer_properties(settings), loop),
+        consumer=Consumer(consumer_properties(settings, job.group), loop),
         sender=Sender(
             Api(settings.dreamdata_url, settings.api_key, settings.request_timeout_seconds, clock=clock),
             lambda batch, answer: inbox.put(Answered(batch, answer)),
@@ -77,12 +114,10 @@ def edges_of(settings: Settings, loop: Loop, inbox: Inbox, clock: Clock) -> Edge
             rate_per_second=settings.rate_limit_per_second,
             backoff=Backoff(settings.retry_initial_seconds, settings.retry_max_seconds),
         ),
-        committer=Committer(
-            client_properties(settings), names, group, cluster, inbox.put, wall_ms, identity_ttl_ms=ttl_ms
-        ),
+        committer=Committer(client_properties(settings), job.group, job.writers, inbox.put),
         schemas=Schemas(settings.schema_dir, registry_of(settings), inbox.put, clock),
-        identity_log=IdentityLog(client_properties(settings), names, group, cluster, ttl_ms, inbox.put, clock),
-        scout=Scout(cluster, names, group, settings.kafka_auto_offset_reset, inbox.put, clock),
+        visitors=job.visitors(inbox.put, clock),
+        scout=Scout(job.cluster, job.names, job.group, job.planner, inbox.put, clock),
     )
 
 
@@ -92,7 +127,7 @@ def close(edges: Edges) -> None:
     edges.committer.close()
     edges.schemas.close()
     edges.scout.close()
-    edges.identity_log.close()
+    edges.visitors.close()
 
 
 def registry_of(settings: Settings) -> RegistryConfig | None:

@@ -24,7 +24,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
 
 from worker.complaints import in_short
 from worker.core.records import TopicPartition
-from worker.errors import KafkaUnavailableError, SettingsError, TopicRefusedError
+from worker.errors import GroupBusyError, KafkaUnavailableError, SettingsError, TopicRefusedError
 from worker.topics import dead_letter_config, dead_letter_doubts, identity_config, identity_doubts, identity_fault
 
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # untyped there
@@ -32,6 +32,9 @@ _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # un
 
 # nothing about the topic: the broker that was asked has gone
 _LOST_ON_THE_WAY = (KafkaError._TRANSPORT, KafkaError._TIMED_OUT)
+
+# what a bystander hears that commits while the group has members
+_JOINED_BY_OTHERS = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS)
 
 Answered = TypeVar("Answered")
 
@@ -42,11 +45,23 @@ class _NoSuchTopicError(KafkaUnavailableError):
 
 @dataclass(frozen=True, slots=True)
 class Offsets:
-    """`committed` None: the group has committed nothing there. `earliest` is the log's start, `latest` its end."""
+    """`committed` None: the group has committed nothing there. `earliest` is the log's start, `latest` its end.
+
+    `metadata` is what the group has said with its commit.
+    """
 
     committed: int | None
     earliest: int
     latest: int
+    metadata: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedOffset:
+    """`offset` None: nothing is committed."""
+
+    offset: int | None
+    metadata: str = ""
 
 
 class Cluster:
@@ -83,30 +98,47 @@ class Cluster:
         last commit counts.
         """
         wanted = list(partitions)
-        committed = self._committed(group, wanted)
+        committed = self.committed(group, wanted)
         earliest = self._offsets(wanted, _EARLIEST)
         latest = self._offsets(wanted, _LATEST)
         found = [tp for tp in wanted if tp in committed and tp in earliest and tp in latest]
         if not found:
             raise KafkaUnavailableError(f"no offsets of group {group} could be had")
-        return {tp: Offsets(committed[tp], earliest[tp], latest[tp]) for tp in found}
+        return {tp: Offsets(committed[tp].offset, earliest[tp], latest[tp], committed[tp].metadata) for tp in found}
 
-    def _committed(self, group: str, partitions: list[TopicPartition]) -> dict[TopicPartition, int | None]:
-        """Asked by a consumer that never joins. The AdminClient's question ends the whole process (an assertion of
+    def committed(self, group: str, partitions: Collection[TopicPartition]) -> dict[TopicPartition, "CommittedOffset"]:
+        """What the group has committed in each that has an answer. Raises KafkaUnavailableError.
+
+        Asked by a consumer that never joins. The AdminClient's question ends the whole process (an assertion of
         librdkafka's, seen with 2.16) when the coordinator dies and comes back after it has timed out.
         """
-        if group not in self._members:
-            # read_committed, its default, is what makes it wait for transactions in the air
-            self._members[group] = Consumer({**self._properties, "group.id": group, "enable.auto.commit": False})
-        member = self._members[group]
+        member = self._bystander(group)
         answer = _translated(
             lambda: member.committed([KafkaPartition(*tp) for tp in partitions], self._timeout_seconds)
         )
         return {
-            TopicPartition(part.topic, part.partition): part.offset if part.offset >= 0 else None
+            TopicPartition(part.topic, part.partition): CommittedOffset(
+                part.offset if part.offset >= 0 else None, part.metadata or ""
+            )
             for part in answer
             if part.error is None
         }
+
+    def commit(self, group: str, offsets: Mapping[TopicPartition, tuple[int, str]]) -> None:
+        """Offsets and metadata of a group that nobody has joined. Raises GroupBusyError where somebody has, or
+        KafkaUnavailableError.
+        """
+        member = self._bystander(group)
+        wanted = [KafkaPartition(*tp, offset, metadata) for tp, (offset, metadata) in offsets.items()]
+        answer = _translated(lambda: member.commit(offsets=wanted, asynchronous=False))
+        for error in (part.error for part in answer or () if part.error is not None):
+            raise KafkaUnavailableError(error.str())
+
+    def _bystander(self, group: str) -> Consumer:
+        if group not in self._members:
+            # read_committed, its default, is what makes it wait for transactions in the air
+            self._members[group] = Consumer({**self._properties, "group.id": group, "enable.auto.commit": False})
+        return self._members[group]
 
     def _offsets(
         self,
@@ -246,6 +278,8 @@ def _translated(call: Callable[[], Answered]) -> Answered:
     except KafkaException as error:
         if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise _NoSuchTopicError(error.args[0].str()) from error
+        if error.args[0].code() in _JOINED_BY_OTHERS:
+            raise GroupBusyError(error.args[0].str()) from error
         raise KafkaUnavailableError(error.args[0].str()) from error
     except TimeoutError as error:
         raise KafkaUnavailableError("no answer in time") from error

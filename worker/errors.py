@@ -28,6 +28,10 @@ class KafkaUnavailableError(WorkerError):
     """Retry: the broker could not be reached or refused for now; nothing was changed."""
 
 
+class GroupBusyError(WorkerError):
+    """Stop: the group has members, so that nobody else may change it. What they have committed counts."""
+
+
 class TopicRefusedError(WorkerError):
     """Retry, held: a topic of the worker's own is missing or cannot be written; somebody has to give a right or make
     it.

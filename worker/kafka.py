@@ -62,8 +62,8 @@ def client_properties(settings: Settings) -> dict[str, Any]:
     return {name: str(value) for name, value in properties.items() if value is not None} | given
 
 
-def consumer_properties(settings: Settings) -> dict[str, Any]:
-    """Ours first, `KAFKA_CLIENT` over them, then what the worker's promises rest on."""
+def consumer_properties(settings: Settings, group: str | None = None) -> dict[str, Any]:
+    """Ours first, `KAFKA_CLIENT` over them, then what the worker's promises rest on. `group` None: the worker's own."""
     classic = settings.kafka_group_protocol is GroupProtocol.CLASSIC
     ours: dict[str, Any] = {
         # A small queue keeps memory low; the short back-off keeps it from costing a second's pause whenever full.
@@ -83,7 +83,7 @@ def consumer_properties(settings: Settings) -> dict[str, Any]:
         **ours,
         **client_properties(settings),
         **settings.kafka_client,
-        "group.id": settings.kafka_consumer_group,
+        "group.id": group or settings.kafka_consumer_group,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "auto.offset.reset": "error",

@@ -18,13 +18,13 @@ from worker.core.records import TopicPartition
 from worker.core.reports import owes_progress
 from worker.errors import KafkaStoppedError
 from worker.facts import Answered, Fact, Inbox, KafkaTrouble
-from worker.identity_log import IdentityLog, LogDoubted, Restored, Restoring, VisitorForgotten
+from worker.identity_log import LogDoubted, Restored, Restoring, VisitorForgotten
 from worker.kafka import Consumer
 from worker.reporter import Reporter
 from worker.schemas import Schemas
 from worker.scout import EndsSeen, Finding, KafkaUnreachable, Located, OwnTopicsSeen, Scout, TopicsMadeAnew, TopicsSeen
 from worker.sender import Sender
-from worker.starting import Starting
+from worker.starting import Starting, VisitorSource
 from worker.watchdog import Watchdog
 
 # Small enough for the other partitions' next batches to leave meanwhile: an event takes some 60 µs to get ready.
@@ -42,7 +42,7 @@ class Edges:
     sender: Sender
     committer: Committer
     schemas: Schemas
-    identity_log: IdentityLog
+    visitors: VisitorSource
     scout: Scout
 
 
@@ -80,7 +80,7 @@ class Loop:
         owner redelivers.
         """
         self._edges = edges
-        self._starting = Starting(self._pipeline, self._reporter, edges.consumer, edges.scout, edges.identity_log)
+        self._starting = Starting(self._pipeline, self._reporter, edges.consumer, edges.scout, edges.visitors)
         try:
             self._work(stop_requested)
         except KafkaStoppedError:

@@ -9,22 +9,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from worker.core.records import TopicPartition
-from worker.core.start_offsets import OffsetReset, Start, start_of
+from worker.core.start_offsets import Start
 from worker.errors import KafkaUnavailableError, TopicRefusedError
+from worker.planners import OffsetsLike, Planner
 from worker.topics import TopicNames
 
 ENDS_INTERVAL_SECONDS = 5.0
 TOPICS_INTERVAL_SECONDS = 30.0
 RETRY_SECONDS = 1.0
-
-
-class OffsetsLike(Protocol):
-    @property
-    def committed(self) -> int | None: ...
-    @property
-    def earliest(self) -> int: ...
-    @property
-    def latest(self) -> int: ...
 
 
 class ClusterLike(Protocol):
@@ -120,14 +112,14 @@ class Scout:
         cluster: ClusterLike,
         names: TopicNames,
         group: str,
-        reset: OffsetReset,
+        planner: Planner,
         report: Callable[[Finding], None],
         clock: Callable[[], float],
     ) -> None:
         self._cluster = cluster
         self._names = names
         self._group = group
-        self._reset = reset
+        self._planner = planner
         self._report = report
         self._clock = clock
         self._wanted: queue.SimpleQueue[_Wanted | None] = queue.SimpleQueue()
@@ -218,13 +210,8 @@ class Scout:
             found = offsets.get(item.tp)
             if found is None:
                 continue
-            committed = found.committed if item.position is None else item.position
-            start = start_of(
-                None if item.from_beginning else committed,
-                found.earliest,
-                found.latest,
-                self._reset,
-                first_seen_running=item.from_beginning or not self._was_there(item.tp),
+            start = self._planner.start(
+                found, item.position, anew=item.from_beginning, was_there=self._was_there(item.tp)
             )
             places.append(Place(item.tp, item.epoch, start, item.position))
         self._report(Located(tuple(places)))

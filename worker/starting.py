@@ -6,26 +6,39 @@ under another epoch.
 """
 
 from collections.abc import Collection
+from typing import Protocol
 
 from worker.core.lanes import Lane
 from worker.core.pipeline import Pipeline
 from worker.core.records import TopicPartition
 from worker.errors import KafkaStoppedError
-from worker.identity_log import IdentityLog, LogDoubted, OfVisitors, Restored, Restoring, VisitorForgotten, Visitors
+from worker.identity_log import LogDoubted, OfVisitors, Restored, Restoring, VisitorForgotten, Visitors
 from worker.kafka import Consumer
 from worker.reporter import Reporter
 from worker.scout import Place, Scout
 
 
+class VisitorSource(Protocol):
+    """Reads what is known of the visitors of partitions that are to start, and says so as `OfVisitors`. For the loop's
+    thread; all but the last return at once.
+    """
+
+    def restore(self, places: Collection[Place]) -> None: ...
+
+    def drop(self, partitions: Collection[TopicPartition]) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Starting:
     def __init__(
-        self, pipeline: Pipeline, reporter: Reporter, consumer: Consumer, scout: Scout, identity_log: IdentityLog
+        self, pipeline: Pipeline, reporter: Reporter, consumer: Consumer, scout: Scout, visitors: VisitorSource
     ) -> None:
         self._pipeline = pipeline
         self._reporter = reporter
         self._consumer = consumer
         self._scout = scout
-        self._identity_log = identity_log
+        self._visitors = visitors
         self._out_of_range: set[TopicPartition] = set()
 
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
@@ -47,7 +60,7 @@ class Starting:
     def forget(self, partitions: Collection[TopicPartition]) -> None:
         """They are given away."""
         self._pipeline.revoked(partitions)
-        self._identity_log.drop(partitions)
+        self._visitors.drop(partitions)
         self._scout.follow(self._pipeline.lanes)
         self._reporter.revoked(partitions)
 
@@ -60,14 +73,14 @@ class Starting:
     def locate_anew(self) -> None:
         for tp in self._out_of_range:
             lane = self._pipeline.lanes.get(tp)
-            if lane is not None:
+            if lane is not None and not lane.read_out:
                 self._scout.locate(tp, lane.epoch, lane.position)
         self._out_of_range.clear()
 
     def located(self, places: Collection[Place]) -> None:
         """Those whose log was cut go on at once; of new ones the visitors are read first, as of where they start.
 
-        Raises KafkaStoppedError where the setting is `error` and there is no offset to start at.
+        One whose end comes first is not read at all. Raises KafkaStoppedError where there is no offset to start at.
         """
         new: list[Place] = []
         offsets: dict[TopicPartition, int] = {}
@@ -76,14 +89,17 @@ class Starting:
             if lane is None or (lane.restored and lane.position != place.asked_at):
                 continue
             if place.start.refused:
-                raise KafkaStoppedError(f"KAFKA_AUTO_OFFSET_RESET=error: {place.tp}: {place.start.refused}")
+                raise KafkaStoppedError(f"{place.tp}: {place.start.refused}")
             if not lane.restored:
                 new.append(place)
                 continue
             lane.seal_open()
-            lane.position = offsets[place.tp] = place.start.offset
+            lane.position = place.start.offset
+            lane.lose(place.start.lost)
+            if not lane.read_out:
+                offsets[place.tp] = place.start.offset
             self._reporter.started(place.tp, place.start)
-        self._identity_log.restore(new)
+        self._visitors.restore(new)
         self._consumer.start(offsets)
 
     def of_visitors(self, fact: OfVisitors) -> None:
@@ -108,8 +124,11 @@ class Starting:
             lane = self._waiting(each.place)
             if lane is None or lane.restored:
                 continue
-            self._pipeline.restored(tp, start.offset, start.committed, each.restoration.known, each.topic_id)
-            offsets[tp] = start.offset
+            known = each.restoration.known
+            self._pipeline.restored(tp, start.offset, start.committed, known, each.topic_id, start.stretch)
+            lane.lose(start.lost)
+            if not lane.read_out:
+                offsets[tp] = start.offset
             self._reporter.restored(tp, each.restoration, each.unreadable)
             self._reporter.started(tp, start)
         # of those that begin anew

@@ -22,13 +22,12 @@ from worker import logs
 from worker.assembly import (
     close,
     edges_of,
+    live_job,
     mapping_of,
     patience_seconds,
     pipeline_of,
     revoke_seconds,
-    wall_ms,
 )
-from worker.cluster import Cluster
 from worker.committer import Committed, Committer
 from worker.core.outcomes import Verdict
 from worker.core.records import TopicPartition
@@ -143,9 +142,9 @@ class MortalProducer:
 
 
 class MortalCommitter(Committer):
-    def __init__(self, strike: Strike, *parts: Any, **bounds: Any) -> None:
+    def __init__(self, strike: Strike, *parts: Any) -> None:
         self._strike = strike
-        super().__init__(*parts, **bounds)
+        super().__init__(*parts)
 
     def _ready(self) -> Producer:
         return cast(Producer, MortalProducer(super()._ready(), self._strike))
@@ -169,14 +168,10 @@ def main(point: str, occurrence: str, number: str) -> None:
         revoke_seconds=revoke_seconds(consumer_properties(settings)),
         shutdown_seconds=settings.shutdown_timeout_seconds,
     )
-    edges = edges_of(settings, loop, inbox, clock)
+    job = live_job(settings)
+    edges = edges_of(settings, job, loop, inbox, clock)
     edges.committer.close()
-    properties = client_properties(settings)
-    names, group = settings.topic_names(), settings.kafka_consumer_group
-    ttl_ms = settings.identity_ttl_ms
-    committer = MortalCommitter(
-        strike, properties, names, group, Cluster(properties), inbox.put, wall_ms, identity_ttl_ms=ttl_ms
-    )
+    committer = MortalCommitter(strike, client_properties(settings), job.group, job.writers, inbox.put)
     edges = replace(edges, committer=committer)
     loop.run(edges, stop.is_set)
     close(edges)

@@ -9,8 +9,7 @@ import time
 from dataclasses import replace
 
 from worker import logs
-from worker.assembly import edges_of, mapping_of, patience_seconds, pipeline_of, revoke_seconds
-from worker.cli.run import end_starved
+from worker.assembly import edges_of, live_job, mapping_of, patience_seconds, pipeline_of, revoke_seconds
 from worker.committer import Committer
 from worker.core.commands import Commit
 from worker.facts import Inbox
@@ -18,6 +17,7 @@ from worker.kafka import consumer_properties
 from worker.loop import Loop
 from worker.metrics import Metrics
 from worker.reporter import Reporter
+from worker.running import end_starved
 from worker.settings import load
 from worker.tap.recorder import Tap
 from worker.watchdog import Watchdog
@@ -48,7 +48,7 @@ def main() -> None:
         revoke_seconds=revoke_seconds(consumer_properties(settings)),
         shutdown_seconds=settings.shutdown_timeout_seconds,
     )
-    edges = replace(edges_of(settings, loop, inbox, clock), committer=SilentCommitter())
+    edges = replace(edges_of(settings, live_job(settings), loop, inbox, clock), committer=SilentCommitter())
     watchdog.start()
     loop.run(edges, lambda: False)
 

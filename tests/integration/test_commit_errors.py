@@ -13,20 +13,9 @@ from tests.integration.harness import wait_until
 from worker.committer import CommitFailed, CommitResult, Committed, Committer
 from worker.core.commands import Commit, LaneCommit
 from worker.core.records import TopicPartition
-from worker.topics import TopicNames
 
 CLASSIC = {"group.protocol": "classic"}
 KIP_848 = {"group.protocol": "consumer"}
-
-
-class NoTopics:
-    """There are no dead letters in here, and no visitors."""
-
-    def make_dead_letter_topic(self, source: str, name: str) -> None:
-        raise AssertionError(f"{name} was asked for")
-
-    def make_identity_topic(self, source: str, name: str, ttl_ms: int) -> list[str]:
-        raise AssertionError(f"{name} was asked for")
 
 
 class Members:
@@ -76,9 +65,7 @@ def reports() -> "queue.SimpleQueue[CommitResult]":
 
 @pytest.fixture
 def committer(cluster: Cluster, group: str, reports: "queue.SimpleQueue[CommitResult]") -> Iterator[Committer]:
-    names = TopicNames([], group, dead_letter="{topic}.dead-letters", identity="{group}.{topic}.identity")
-    properties = {"bootstrap.servers": cluster.bootstrap_servers, "log_level": 0}
-    committer = Committer(properties, names, group, NoTopics(), reports.put, lambda _: 0, identity_ttl_ms=1)
+    committer = Committer({"bootstrap.servers": cluster.bootstrap_servers, "log_level": 0}, group, (), reports.put)
     yield committer
     committer.close()
 
@@ -105,7 +92,7 @@ class OnceStrangeCommitter(Committer):
 
     def __init__(self, strange: Callable[[], None], *parts: Any) -> None:
         self._strange: Callable[[], None] | None = strange
-        super().__init__(*parts, identity_ttl_ms=1)
+        super().__init__(*parts)
 
     def _new_producer(self) -> Producer:
         strange, self._strange = self._strange, None
@@ -141,9 +128,8 @@ def test_offsets_that_were_not_taken_for_a_passing_reason_are_taken_the_next_tim
     reports: "queue.SimpleQueue[CommitResult]",
     strange: Callable[[], None],
 ) -> None:
-    names = TopicNames([], group, dead_letter="{topic}.dead-letters", identity="{group}.{topic}.identity")
     properties = {"bootstrap.servers": cluster.bootstrap_servers, "log_level": 0}
-    committer = OnceStrangeCommitter(strange, properties, names, group, NoTopics(), reports.put, lambda _: 0)
+    committer = OnceStrangeCommitter(strange, properties, group, (), reports.put)
     members = Members(cluster, group, topic, CLASSIC)
     try:
         member = members.join()

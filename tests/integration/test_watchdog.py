@@ -8,7 +8,7 @@ STARVED = """
 import sys, threading, time
 from tests.builders import TP, pipeline
 from worker import logs
-from worker.cli.run import end_starved
+from worker.running import end_starved
 from worker.settings.values import LogFormat, LogLevel
 from worker.watchdog import Watchdog
 

@@ -15,7 +15,7 @@ ALLOWED = {
     "logs.py": "the time of a log line",
     "sender.py": "sentAt",
     "sandbox/app.py": "the time of a request on the activity page",
-    "cli/run.py": "the time of an outcome that `tap` shows",
+    "running.py": "the time of an outcome that `tap` shows",
     "cli/emit.py": "the timestamp of a test event",
     "demo/show.py": "the timestamps of the demo's events",
 }

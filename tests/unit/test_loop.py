@@ -32,7 +32,7 @@ def test_a_partition_that_fell_out_of_range_behind_its_last_records_is_asked_for
         sender=SimpleNamespace(on_wire=lambda *_: 0, waiting_until=1.0, deliver=lambda *_, **__: None),
         committer=SimpleNamespace(),
         schemas=SimpleNamespace(),
-        identity_log=SimpleNamespace(),
+        visitors=SimpleNamespace(),
         scout=SimpleNamespace(locate=lambda tp, epoch, position=None: asked.append((tp, epoch, position))),
     )
     core.assigned([TP])
@@ -77,7 +77,7 @@ def test_in_the_second_half_of_a_shutdown_nothing_more_is_begun_and_answers_are_
         ),
         committer=SimpleNamespace(),
         schemas=SimpleNamespace(),
-        identity_log=SimpleNamespace(),
+        visitors=SimpleNamespace(),
         scout=SimpleNamespace(),
     )
     core.assigned([TP])

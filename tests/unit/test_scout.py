@@ -11,6 +11,7 @@ import pytest
 from worker.core.records import TopicPartition
 from worker.core.start_offsets import OffsetReset
 from worker.errors import KafkaUnavailableError, TopicRefusedError
+from worker.planners import LivePlanner
 from worker.scout import (
     ENDS_INTERVAL_SECONDS,
     TOPICS_INTERVAL_SECONDS,
@@ -39,6 +40,7 @@ class Offsets:
     committed: int | None = 5
     earliest: int = 0
     latest: int = 10
+    metadata: str = ""
 
 
 @dataclass(slots=True)
@@ -96,7 +98,7 @@ class Rig:
         self.cluster = Cluster()
         self.found: queue.SimpleQueue[Finding] = queue.SimpleQueue()
         names = TopicNames(wanted, GROUP, dead_letter="{topic}.dead-letters", identity="{group}.{topic}.identity")
-        self.scout = Scout(self.cluster, names, GROUP, reset, self.found.put, lambda: self.now)
+        self.scout = Scout(self.cluster, names, GROUP, LivePlanner(reset), self.found.put, lambda: self.now)
 
     def wake(self) -> None:
         """Makes it go round at once: a question about a partition that nobody follows is dropped."""

@@ -1,0 +1,132 @@
+"""A process that works until it is told to stop or has come to its end: signals, watchdog, status pages, the loop. What
+it works on is the job's to say (`assembly.py`); no decision about events in here.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+
+import structlog
+
+from worker import logs
+from worker.assembly import Job, close, edges_of, mapping_of, patience_seconds, pipeline_of, revoke_seconds
+from worker.core.pipeline import Pipeline
+from worker.core.reports import describe
+from worker.facts import Inbox
+from worker.kafka import consumer_properties
+from worker.loop import Loop
+from worker.metrics import Metrics
+from worker.reporter import Reporter
+from worker.settings import Settings
+from worker.settings.values import LogLevel
+from worker.status import StatusServer
+from worker.tap.pictures import Pictures
+from worker.tap.recorder import Tap
+from worker.watchdog import Watchdog
+
+WATCHDOG_EXIT_CODE = 4
+
+log = structlog.get_logger()
+
+
+def begin(settings: Settings) -> threading.Event:
+    """Sets up logs and signals; returns what is set once somebody wants an end."""
+    logs.configure(level=settings.log_level, log_format=settings.log_format, stream=sys.stderr)
+    threading.excepthook = _end_the_process
+    stop = _stop_on_signals()
+    for warning in settings.warnings:
+        log.warning("settings.doubted", detail=warning)
+    return stop
+
+
+@contextmanager
+def reporting(settings: Settings, *, serve: bool) -> Iterator[tuple[Reporter, int | None]]:
+    """A reporter, and the port where its pages are served, if they are."""
+    metrics, clock = Metrics(), time.monotonic
+    tap = Tap(mapping_of(settings), clock, time.time)
+    reporter = Reporter(metrics, tap, clock)
+    if not serve:
+        yield reporter, None
+        return
+    status = StatusServer(
+        settings.host,
+        settings.port,
+        alive=reporter.alive,
+        reasons=reporter.reasons,
+        metrics=metrics,
+        tap=tap,
+        pictures=Pictures(settings.consent_categories),
+        console_token=settings.secret("console_token"),
+    )
+    status.start()
+    try:
+        yield reporter, status.port
+    finally:
+        status.stop()
+
+
+def work(settings: Settings, job: Job, reporter: Reporter, stop: Callable[[], bool]) -> None:
+    """Works on the job until `stop`, then drains and leaves. Raises KafkaStoppedError."""
+    inbox, clock = Inbox(), time.monotonic
+    pipeline = pipeline_of(settings, job)
+    if settings.log_level is LogLevel.DEBUG:
+        pipeline.intake.witness = reporter.decided
+    watchdog = Watchdog(patience_seconds(settings), clock, lambda stacks: end_starved(pipeline, stacks))
+    loop = Loop(
+        pipeline,
+        inbox,
+        reporter,
+        watchdog,
+        clock,
+        revoke_seconds=revoke_seconds(consumer_properties(settings)),
+        shutdown_seconds=settings.shutdown_timeout_seconds,
+    )
+    edges = edges_of(settings, job, loop, inbox, clock)
+    watchdog.start()
+    loop.run(edges, stop)
+    watchdog.stop()
+    close(edges)
+
+
+def end_starved(pipeline: Pipeline, stacks: Mapping[str, str]) -> None:
+    """On the watchdog's thread: says what it found, and ends the process."""
+    try:
+        log.critical(
+            "worker.starved",
+            detail="no progress for WATCHDOG_SECONDS although there is work and nothing waits on purpose",
+            lanes=[describe(lane) for lane in list(pipeline.lanes.values())],
+            stacks=dict(stacks),
+        )
+    finally:
+        os._exit(WATCHDOG_EXIT_CODE)
+
+
+def _stop_on_signals() -> threading.Event:
+    """The first SIGTERM or SIGINT asks; the second ends the process on the spot, which costs nothing but repeats."""
+    stop = threading.Event()
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(1)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+    return stop
+
+
+def _end_the_process(failure: threading.ExceptHookArgs) -> None:
+    """A thread that dies of a defect must not leave the others alive without progress: the supervisor starts afresh,
+    nothing is lost.
+    """
+    try:
+        if failure.exc_value is not None:
+            name = failure.thread.name if failure.thread else ""
+            log.critical("worker.crashed", thread=name, exc_info=failure.exc_value)
+    finally:
+        os._exit(1)
