@@ -50,7 +50,7 @@ Standings = Mapping[TopicPartition, Standing]
 
 
 def standings_of(ledger: Ledger, group: str, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Standing]:
-    """Those partitions that the run has a part of. Raises KafkaUnavailableError, also where only some can be told of."""
+    """Those partitions that the run has a part of. Raises KafkaUnavailableError, also where some cannot be told of."""
     answers = ledger.committed(group, partitions)
     if len(answers) < len(partitions):
         raise KafkaUnavailableError(f"not all offsets of group {group} could be had")
