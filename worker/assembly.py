@@ -14,7 +14,7 @@ from worker.committer import Committer
 from worker.core.consent import Consent
 from worker.core.decisions import Decider, Policy
 from worker.core.lanes import Limits
-from worker.core.mapping import EventMapping
+from worker.core.mapping import EventMapping, Selection
 from worker.core.pace import Pace
 from worker.core.pipeline import Pipeline
 from worker.facts import Answered, Inbox
@@ -44,7 +44,7 @@ class Job:
     written beside the offsets, and where visitors are known from.
 
     `names` has the topics to read; the names it gives to others are those of the live group. `visitors` makes what
-    reads them, given whom to report to. `rate` None: as many records a second as there are.
+    reads them, given whom to report to. `rate` None: as many records a second as there are; `selection` None: all events.
     """
 
     group: str
@@ -54,6 +54,7 @@ class Job:
     writers: Sequence[Writer]
     visitors: Callable[[Callable[[LogFinding], None], Clock], VisitorSource]
     rate: int | None = None
+    selection: Selection | None = None
 
 
 def live_job(settings: Settings) -> Job:
@@ -88,6 +89,7 @@ def pipeline_of(settings: Settings, job: Job | None = None) -> Pipeline:
         forward_identify=settings.forward_identify,
         event_max_bytes=settings.event_max_bytes,
         batch_max_bytes=settings.batch_max_bytes,
+        selection=None if job is None else job.selection,
     )
     limits = Limits(
         batch_max_bytes=settings.batch_max_bytes,

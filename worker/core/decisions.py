@@ -5,6 +5,7 @@ or to drop silently is refused here, before it is sent.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,7 +14,7 @@ from worker.core.consent import Consent
 from worker.core.decoding import Event, SchemaRef
 from worker.core.identity import Identities, Traits, visitor_of
 from worker.core.lanes import Decision
-from worker.core.mapping import PAGE, EventMapping
+from worker.core.mapping import IDENTIFY, PAGE, EventMapping, Selection
 from worker.core.outcomes import DeadLetter, Reason, Stage
 from worker.core.payloads import (
     MAX_MESSAGE_ID_CHARACTERS,
@@ -36,7 +37,7 @@ class TraitsPlacement(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the integration wants sent, and how. `traits` None: all of them."""
+    """What the integration wants sent, and how. `traits` None: all of them; `selection` None: all that is mapped."""
 
     consent: Consent
     mapping: EventMapping
@@ -45,6 +46,7 @@ class Policy:
     forward_identify: bool = False
     event_max_bytes: int | None = None
     batch_max_bytes: int = 500_000
+    selection: Selection | None = None
 
 
 class _RefusedError(Exception):
@@ -73,21 +75,42 @@ class Decider:
         except _RefusedError as refused:
             return DeadLetter(record, refused.reason, refused.stage, str(refused), now, schema)
 
+    def remember(self, record: Record, event: Event, identities: Identities) -> Reason | None:
+        """What this event teaches of its visitor, as `decide` would have it learned, and nothing else of it.
+
+        Returns why it may not be used; None where it may.
+        """
+        visitor = visitor_of(event.anonymous_id, event.user_id)
+        without_consent = self._without_consent(record, event, visitor, identities)
+        if without_consent is None and event.type == IDENTIFY:
+            with suppress(_RefusedError):
+                self._learn(record, event, visitor, identities)
+        return without_consent
+
+    def _without_consent(
+        self, record: Record, event: Event, visitor: str | None, identities: Identities
+    ) -> Reason | None:
+        without_consent = self._policy.consent.judge(event.consent)
+        if without_consent is Reason.CONSENT_DENIED and visitor:
+            identities.forget(visitor, offset=record.offset)
+        return without_consent
+
     def _decide(
         self, tp: TopicPartition, record: Record, event: Event, identities: Identities, schema: SchemaRef
     ) -> Item | Reason:
+        selection = self._policy.selection
+        if selection is not None and not selection.takes(event.type, event.event):
+            return self.remember(record, event, identities) or Reason.NOT_SELECTED
         visitor = visitor_of(event.anonymous_id, event.user_id)
-        without_consent = self._policy.consent.judge(event.consent)
+        without_consent = self._without_consent(record, event, visitor, identities)
         if without_consent:
-            if without_consent is Reason.CONSENT_DENIED and visitor:
-                identities.forget(visitor, offset=record.offset)
             return without_consent
         if event.type not in TYPES:
             # without the type itself: where a producer has mixed up its fields it may be anybody's name
             raise _invalid("a type other than page, track, identify and group" if event.type else "no type")
         if event.type == "track" and not (event.event and event.event.strip()):
             raise _invalid("a track without an event name")
-        if event.type == "identify":
+        if event.type == IDENTIFY:
             self._learn(record, event, visitor, identities)
         name = self._name(event)
         if isinstance(name, Reason):

@@ -2,12 +2,13 @@
 nothing else of an event.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from worker.core.outcomes import Reason
 
 PAGE = "page"
+IDENTIFY = "identify"
 
 VARIANTS: Mapping[str, Mapping[str, str]] = {
     "b2b_saas": {
@@ -92,6 +93,34 @@ class EventMapping:
         if target is not None:
             return target
         return snake_case(name) if self._forward_unmapped else Reason.UNMAPPED
+
+
+class Selection:
+    """The events that are wanted, of all that would be sent: by Signal's name or Dreamdata's, however it is written.
+
+    `page` and `identify` stand for all of their type. `strange` are names by which nothing is ever sent.
+    """
+
+    def __init__(self, names: Iterable[str], mapping: EventMapping, *, forward_identify: bool) -> None:
+        types = {PAGE: mapping.page is None, IDENTIFY: forward_identify}
+        self._mapping = mapping
+        self._types: set[str] = set()
+        self._targets: set[str] = set()
+        self.strange: list[str] = []
+        for name in names:
+            target = mapping.track(name)
+            if types.get(_folded(name)):
+                self._types.add(_folded(name))
+            elif isinstance(target, Reason) or not target:
+                self.strange.append(name)
+            else:
+                self._targets.add(target)
+
+    def takes(self, kind: str | None, name: str | None) -> bool:
+        """Whether an event of this type is wanted; `name` is a track's."""
+        if kind == "track":
+            return bool(name) and self._mapping.track(name or "") in self._targets
+        return kind in self._types
 
 
 def _folded(name: str) -> str:

@@ -1,5 +1,6 @@
 """One event, one decision: order, reasons, identity and the shape of what goes out."""
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from worker.core.decisions import Decider, Policy, TraitsPlacement
 from worker.core.events import Event
 from worker.core.identity import Identities
 from worker.core.lanes import Decision
+from worker.core.mapping import EventMapping, Selection
 from worker.core.outcomes import DeadLetter, Reason
 from worker.core.payloads import derived_message_id
 
@@ -311,3 +313,42 @@ def test_the_metric_has_names_from_the_mapping_alone(given: Event, label: str) -
 
     assert isinstance(decision, Item)
     assert decision.label == label
+
+
+def selecting(*names: str) -> Policy:
+    chosen = Selection(names, EventMapping("b2b_saas"), forward_identify=False)
+    return replace(policy(), selection=chosen)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(event(), None, id="selected"),
+        pytest.param(event(event="Signed Up"), Reason.NOT_SELECTED, id="another"),
+        pytest.param(event(type="page", event=None), Reason.NOT_SELECTED, id="a page"),
+        pytest.param(event(event="Unheard Of"), Reason.NOT_SELECTED, id="unmapped"),
+        pytest.param(event(type="screen"), Reason.NOT_SELECTED, id="unknown type"),
+        pytest.param(event(event=None), Reason.NOT_SELECTED, id="nameless"),
+        pytest.param(event(event="Signed Up", timestamp_ms=None), Reason.NOT_SELECTED, id="another, invalid"),
+        pytest.param(identify(anonymous_id=None, user_id=None), Reason.NOT_SELECTED, id="an identify of nobody"),
+        pytest.param(event(timestamp_ms=None), Reason.INVALID_EVENT, id="selected, invalid"),
+        pytest.param(event(event="Signed Up", consent={}), Reason.NO_CONSENT, id="another, without consent"),
+    ],
+)
+def test_what_is_not_selected_is_filtered_and_never_a_dead_letter(given: Event, expected: Reason | None) -> None:
+    assert reason(Visit(selecting("Lead Generated")).decide(given)) is expected
+
+
+def test_an_identify_that_is_not_selected_teaches_all_the_same() -> None:
+    visit = Visit(selecting("Lead Generated"))
+    visit.decide(identify())
+
+    assert visit.sent(event())["traits"] == JANE
+
+
+def test_an_event_that_is_not_selected_and_denies_consent_makes_the_visitor_forgotten() -> None:
+    visit = Visit(selecting("Lead Generated"))
+    visit.decide(identify())
+    visit.decide(event(event="Signed Up", consent={"analytics": False}))
+
+    assert "traits" not in visit.sent(event())

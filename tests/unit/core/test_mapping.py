@@ -1,6 +1,6 @@
 import pytest
 
-from worker.core.mapping import Entry, EventMapping, snake_case
+from worker.core.mapping import Entry, EventMapping, Selection, snake_case
 from worker.core.outcomes import Reason
 
 B2B_SAAS = {
@@ -106,3 +106,35 @@ def test_the_table_shows_what_was_added_renamed_and_switched_off_under_signals_n
         Entry("Signed Up", "registered", configured=True),
         Entry("Lead Generated", "", configured=True),
     )
+
+
+def selection(*names: str, forward_identify: bool = False) -> Selection:
+    return Selection(names, EventMapping("b2b_saas", {"Logged In": False}), forward_identify=forward_identify)
+
+
+@pytest.mark.parametrize("written", ["Lead Generated", "lead_generated", "Lead-Generated", "LEADGENERATED"])
+def test_an_event_is_selected_by_either_name_however_it_is_written(written: str) -> None:
+    chosen = selection(written)
+
+    assert chosen.takes("track", "Lead Generated")
+    assert chosen.takes("track", "lead_generated")
+    assert not chosen.takes("track", "Signed Up")
+    assert not chosen.takes("page", None)
+    assert not chosen.takes("track", None)
+
+
+def test_a_type_is_selected_by_its_name() -> None:
+    chosen = selection("page", "Identify", forward_identify=True)
+
+    assert (chosen.takes("page", None), chosen.takes("identify", None)) == (True, True)
+    assert not chosen.takes("track", "page")
+
+
+def test_names_by_which_nothing_is_sent_are_strange() -> None:
+    assert selection("Lead Genrated", "Logged In", "identify", "group", "page", " ").strange == [
+        "Lead Genrated",
+        "Logged In",
+        "identify",
+        "group",
+        " ",
+    ]
