@@ -1,0 +1,27 @@
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from worker.running import calm_the_collector
+
+
+@pytest.fixture(autouse=True)
+def _collector_as_it_was() -> Iterator[None]:
+    thresholds = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+
+
+def test_what_was_there_at_the_start_is_not_looked_through_again() -> None:
+    calm_the_collector()
+    libraries = gc.get_freeze_count()
+    assert libraries > 10_000
+    assert len(gc.get_objects()) < libraries
+
+
+def test_collections_are_rare_while_a_backlog_is_worked_off() -> None:
+    usual, _, _ = gc.get_threshold()
+    calm_the_collector()
+    assert gc.get_threshold()[0] >= 10 * usual
