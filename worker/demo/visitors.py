@@ -139,7 +139,7 @@ class Visitor:
             "campaign": self._campaign or None,
             "device": {"type": "mobile" if "Mobile" in self._agent else "desktop", "width": 1440},
             "consent": self.consent,
-            "vendorIds": {"ga": "GA1.1.1234"},
+            "vendorIds": {"ga": f"GA1.1.{self.number}.1780000000"},
         }
 
 

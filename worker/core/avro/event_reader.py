@@ -7,7 +7,7 @@ in a known place (a map for the page, say), the value is read by `reading.py` an
 The two must agree for all schemas and values: `shaping.py` says slowly what this says fast.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -97,24 +97,25 @@ class EventReader:
         source.add("properties_malformed = traits_malformed = False")
         source.add("context = {}")
         texts = ("type", "event", "name", *IDS)
+        fields = schema["fields"]
         self._fields(
-            schema,
+            fields,
             {
                 **self._text_fields("event", texts),
                 "timestamp": self._timestamp,
                 "properties": partial(self._free_object, "properties"),
                 "traits": partial(self._free_object, "traits"),
-                "context": self._context,
+                "context": partial(self._context, last=bool(fields) and fields[-1]["name"] == "context"),
             },
         )
-        has = {field["name"] for field in schema["fields"]}
+        has = {field["name"] for field in fields}
         expressions = {name: self._text("event", name, has) for name in texts}
         source.add(f"event_type = {expressions['type']}")
         expressions["type"] = "event_type and event_type.lower()"
         source.add(_RETURN, units_per_ms=units_per_ms, **expressions)
 
-    def _fields(self, record: Any, fields: Fields) -> None:
-        for field in record["fields"]:
+    def _fields(self, declared: Sequence[Any], fields: Fields) -> None:
+        for field in declared:
             read = fields.get(field["name"])
             if read is None:
                 self._source.skip(field["type"])
@@ -154,19 +155,20 @@ class EventReader:
             self._source.add(f"{local} = {self._source.bind(cleanup)}({local})")
         self._source.add(_FREE_OBJECT, local=local)
 
-    def _context(self, schema: Any) -> None:
+    def _context(self, schema: Any, *, last: bool) -> None:
+        """`last`: behind it there is nothing, in no event."""
         texts = ("ip", "userAgent")
 
         def shape(record: Any) -> None:
-            self._fields(
-                record,
-                {
-                    **self._text_fields("context", texts),
-                    "page": partial(self._part, "page", PAGE),
-                    "campaign": partial(self._part, "campaign", CAMPAIGN),
-                    "consent": self._consent,
-                },
-            )
+            fields: Fields = {
+                **self._text_fields("context", texts),
+                "page": partial(self._part, "page", PAGE),
+                "campaign": partial(self._part, "campaign", CAMPAIGN),
+                "consent": self._consent,
+            }
+            border = _behind_the_page(record) if last else len(record["fields"])
+            self._fields(record["fields"][:border], fields)
+            self._rest(record["fields"][border:], fields)
             has = {field["name"] for field in record["fields"]}
             self._gather("context", texts, has)
             for part in ("page", "campaign"):
@@ -178,9 +180,19 @@ class EventReader:
             self._source.value("context", schema)
             self._source.add(_WHOLE_CONTEXT)
 
+    def _rest(self, declared: Sequence[Any], fields: Fields) -> None:
+        """What stands behind the page is the browser's and the campaign's: the same in all events of a visit."""
+        names = [field["name"] for field in declared if field["name"] in fields]
+        locals_ = [name if name in ("page", "campaign", "consent") else f"context_{name}" for name in names]
+        if locals_:
+            with self._source.rest(locals_):
+                self._fields(declared, fields)
+        else:
+            self._fields(declared, fields)
+
     def _part(self, part: str, names: tuple[str, ...], schema: Any) -> None:
         def shape(record: Any) -> None:
-            self._fields(record, self._text_fields(part, names))
+            self._fields(record["fields"], self._text_fields(part, names))
             self._gather(part, names, {field["name"] for field in record["fields"]})
 
         self._source.add(f"{part} = {{}}")
@@ -217,6 +229,11 @@ class EventReader:
         with self._source.block("else:"):
             self._source.add("raise KeyError(branch)")
         return True
+
+
+def _behind_the_page(context: Any) -> int:
+    names = [field["name"] for field in context["fields"]]
+    return names.index("page") + 1 if "page" in names else 0
 
 
 def _consent_reader(read: Read) -> Read:

@@ -4,13 +4,14 @@ No word of a schema ever becomes part of it. It is made of the templates below, 
 caller gives (from tables of its own) or that `bind` makes up. Nothing in here knows what an event is.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from textwrap import indent
 from typing import Any, cast
 
 from worker.core.avro.building import null_branch, text_branch
 from worker.core.avro.reading import Read, reader
+from worker.core.avro.remembering import Rests
 from worker.core.avro.skipping import skipper
 from worker.core.avro.wire import length
 from worker.core.schema_facts import Names, is_text
@@ -76,6 +77,18 @@ elif branch == {usual}:
 else:
     at = {skip}(data, at)
 """
+# one that does not end with the bytes is for the caller to refuse
+_KNOWN_REST = """\
+rest = data[at:]
+known = {rests}.get(rest)
+if known is not None:
+    {values}= known
+    at = len(data)
+"""
+_NEW_REST = """\
+if at == len(data):
+    {rests}.keep(rest, ({values}))
+"""
 
 
 def _as_it_is(read: Read) -> Read:
@@ -84,7 +97,7 @@ def _as_it_is(read: Read) -> Read:
 
 class Source:
     """The lines of `def read(data, at)`, in which `data` are the bytes and `at` is the index reached. Besides these,
-    `branch`, `size` and `start` are its own; the names of all other locals are the caller's.
+    `branch`, `size`, `start`, `rest` and `known` are its own; the names of all other locals are the caller's.
     """
 
     def __init__(self, names: Names, recursive: set[str], bound: Mapping[str, object]) -> None:
@@ -140,6 +153,16 @@ class Source:
         usual = _usual_branch(schema)
         read_usual = self.bind(made(self._readers.of(schema[usual])))
         self.add(_OPTIONAL, local=local, null=null, usual=2 * usual, read_usual=read_usual, read=read)
+
+    @contextmanager
+    def rest(self, locals_: Sequence[str]) -> Iterator[None]:
+        """Around lines that read the bytes to their end, into these locals: they run only for a rest that is new."""
+        rests = self.bind(Rests())
+        values = "".join(f"{local}, " for local in locals_)
+        self.add(_KNOWN_REST, rests=rests, values=values)
+        with self.block("else:"):
+            yield
+            self.add(_NEW_REST, rests=rests, values=values)
 
     def skip(self, schema: Any) -> None:
         null, text = null_branch(schema), text_branch(schema)

@@ -7,7 +7,7 @@ import pytest
 from tests import oracle
 from tests.builders_avro import STRINGS, encode, read, schema_of, shipped_schema
 from worker.core.avro.event_reader import EventReader
-from worker.core.decoding import plan
+from worker.core.decoding import DecodeError, plan
 from worker.core.schema_facts import Survey
 
 
@@ -71,3 +71,33 @@ def test_one_plan_reads_event_after_event() -> None:
     bodies = [encode(shipped_schema(), event) for event in events]
     alone = [oracle.event_of(shipped_schema(), body) for body in bodies]
     assert [made.read(body, 0) for body in bodies * 2] == alone * 2
+
+
+VISIT = {"campaign": {"source": "s"}, "consent": {"canonical": {"analytics": True}}}
+
+
+def test_what_stays_the_same_in_a_visit_is_read_once() -> None:
+    made = plan(shipped_schema())
+    contexts = [{**VISIT, "page": {"url": url}} for url in ("first", "second")]
+    first, second = (
+        made.read(encode(shipped_schema(), {"type": "page", "context": context}), 0) for context in contexts
+    )
+    assert first.consent is second.consent
+    assert first.context["campaign"] is second.context["campaign"]
+    assert [event.context["page"] for event in (first, second)] == [{"url": "first"}, {"url": "second"}]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"campaign": "Empty"}, {"ip": "string"}, {"page": "Empty"}, {"other": "string"}], ids=str
+)
+def test_an_event_that_is_cut_off_or_too_long_is_undecodable_although_its_rest_is_known(fields: dict[str, str]) -> None:
+    types = {"Empty": schema_of() | {"name": "Empty"}, "string": "string"}
+    context = schema_of(**{name: types[kind] for name, kind in fields.items()}) | {"name": "Context"}
+    schema = schema_of(type="string", context=context)
+    made = plan(schema)
+    datum = {name: {} if kind == "Empty" else "text" for name, kind in fields.items()}
+    body = encode(schema, {"type": "page", "context": datum})
+    made.read(body, 0)
+    for bad in [*(body[:size] for size in range(len(body))), body + b"x"]:
+        with pytest.raises(DecodeError):
+            made.read(bad, 0)

@@ -1,6 +1,6 @@
 import pytest
 
-from worker.core.avro.remembering import MAX_SIZES, MAX_VALUES, remembered
+from worker.core.avro.remembering import MAX_REST_BYTES, MAX_RESTS, MAX_SIZES, MAX_VALUES, Rests, remembered
 from worker.core.avro.wire import length
 
 
@@ -69,3 +69,26 @@ def _encoded(value: str) -> bytes:
         head.append(zigzag & 127 | 128)
         zigzag >>= 7
     return bytes([*head, zigzag]) + value.encode()
+
+
+def test_a_rest_is_known_by_all_of_its_bytes() -> None:
+    rests = Rests()
+    rests.keep(b"abc", ("value",))
+    assert [rests.get(rest) for rest in (b"abc", b"ab", b"abcd")] == [("value",), None, None]
+
+
+@pytest.mark.parametrize("size", [0, MAX_REST_BYTES + 1], ids=["empty", "large"])
+def test_an_empty_rest_and_a_large_one_are_not_kept(size: int) -> None:
+    rests = Rests()
+    rests.keep(bytes(size), ("value",))
+    assert rests.get(bytes(size)) is None
+
+
+def test_only_so_many_rests_are_kept_and_the_latest_is_among_them() -> None:
+    rests = Rests()
+    encoded = [number.to_bytes(4, "big") for number in range(3 * MAX_RESTS // 2)]
+    for rest in encoded:
+        rests.keep(rest, ("value",))
+    known = [rest for rest in encoded if rests.get(rest)]
+    assert len(known) <= MAX_RESTS
+    assert known[-1] == encoded[-1]
