@@ -173,8 +173,8 @@ MUTANTS = (
     Mutant(
         "an event alone may reach the limit",
         BATCHING,
-        "return ENVELOPE_BYTES + payload_bytes < max_bytes",
-        "return ENVELOPE_BYTES + payload_bytes <= max_bytes",
+        "return max_bytes - ENVELOPE_BYTES - 1",
+        "return max_bytes - ENVELOPE_BYTES",
         "stalled or 413: a body of exactly the limit",
     ),
     Mutant(

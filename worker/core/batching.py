@@ -65,9 +65,9 @@ class Batch:
         return b"%b%b%b" % (head, b",".join([item.payload for item in self.items]), _TAIL)
 
 
-def fits_alone(payload_bytes: int, max_bytes: int) -> bool:
-    """Whether a body with nothing but this payload stays below `max_bytes`."""
-    return ENVELOPE_BYTES + payload_bytes < max_bytes
+def largest_payload_bytes(max_bytes: int) -> int:
+    """What one payload may weigh for a body with nothing else in it to stay below `max_bytes`."""
+    return max_bytes - ENVELOPE_BYTES - 1
 
 
 class SpanState(Enum):

@@ -9,7 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from worker.core.batching import Item, fits_alone
+import msgspec
+
+from worker.core.batching import Item, largest_payload_bytes
 from worker.core.consent import Consent
 from worker.core.decoding import Event, SchemaRef
 from worker.core.identity import Identities, Traits, visitor_of
@@ -19,6 +21,7 @@ from worker.core.outcomes import DeadLetter, Reason, Stage
 from worker.core.payloads import (
     MAX_MESSAGE_ID_CHARACTERS,
     NotJsonError,
+    Payload,
     Timestamps,
     derived_message_id,
     encode,
@@ -63,7 +66,11 @@ class Decider:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
+        self._judge_consent = policy.consent.judge
         self._timestamps = Timestamps()
+        self._largest_bytes = largest_payload_bytes(policy.batch_max_bytes)
+        if policy.event_max_bytes is not None:
+            self._largest_bytes = min(self._largest_bytes, policy.event_max_bytes)
         self._labels = policy.mapping.targets | {"page", "identify"}
 
     def decide(
@@ -90,7 +97,7 @@ class Decider:
     def _without_consent(
         self, record: Record, event: Event, visitor: str | None, identities: Identities
     ) -> Reason | None:
-        without_consent = self._policy.consent.judge(event.consent)
+        without_consent = self._judge_consent(event.consent)
         if without_consent is Reason.CONSENT_DENIED and visitor:
             identities.forget(visitor, offset=record.offset)
         return without_consent
@@ -126,7 +133,7 @@ class Decider:
             raise _invalid("traits are a string that holds no JSON object")
         traits = self._chosen(event.traits or {})
         try:
-            encode(traits)
+            encode(traits, traits)
         except NotJsonError as error:
             raise _invalid(f"{error} in the traits") from None
         at_ms = record.timestamp_ms if event.timestamp_ms is None else event.timestamp_ms
@@ -175,69 +182,71 @@ class Decider:
         if event.malformed:
             raise _invalid(f"{event.malformed} are a string that holds no JSON object")
         message_id = event.message_id or derived_message_id(tp, record)
+        traits = self._traits(event, visitor, identities, event.timestamp_ms, record.offset)
+        payload = self._encoded(event, name, message_id, self._timestamps.text(event.timestamp_ms), traits)
+        label = name if name in self._labels else OTHER
+        return Item(record, payload, message_id, label, traits is not None, schema)
+
+    def _traits(
+        self, event: Event, visitor: str, identities: Identities, timestamp_ms: int, offset: int
+    ) -> Traits | None:
+        """The event's own, over what is known of its visitor; None where there is nothing of either."""
         traits: Traits = {}
         if event.traits:
             traits = {key: value for key, value in self._chosen(event.traits).items() if value is not None}
         if event.type != "identify":
-            known = identities.traits_for(visitor, event.user_id, at_ms=event.timestamp_ms, offset=record.offset)
+            known = identities.traits_for(visitor, event.user_id, at_ms=timestamp_ms, offset=offset)
             if known:
                 traits = self._chosen({**known, **traits} if traits else known)
-        payload = self._payload(event, name, message_id, self._timestamps.text(event.timestamp_ms), traits)
-        label = name if name in self._labels else OTHER
-        return Item(record, payload, message_id, label, bool(traits), schema)
+        return traits or None
 
-    def _payload(self, event: Event, name: str, message_id: str, timestamp: str, traits: Traits) -> bytes:
-        """The item's bytes, fields in the order of the contract's example; absent ones are left out."""
-        assert event.type is not None  # narrowed by `_decide`
-        item: dict[str, object] = {"type": event.type}
-        if event.type == "track":
-            item["event"] = name
-        elif event.type == "page" and event.name:
-            item["name"] = event.name
-        if event.anonymous_id:
-            item["anonymousId"] = event.anonymous_id
-        if event.user_id:
-            item["userId"] = event.user_id
-        item["messageId"] = message_id
-        item["timestamp"] = timestamp
-        if event.properties is not None:
-            item["properties"] = event.properties
-        placement = TraitsPlacement.TOP_LEVEL if event.type == "identify" else self._policy.placement
-        context = event.context
-        if traits and placement is not TraitsPlacement.CONTEXT:
-            item["traits"] = traits
-        if traits and placement is not TraitsPlacement.TOP_LEVEL:
+    def _encoded(self, event: Event, name: str, message_id: str, timestamp: str, traits: Traits | None) -> bytes:
+        kind = event.type
+        assert kind is not None  # narrowed by `_decide`
+        context, at_top = event.context, traits
+        if traits and kind != "identify" and self._policy.placement is not TraitsPlacement.TOP_LEVEL:
             context = {**context, "traits": traits}
-        if context:
-            item["context"] = context
+            if self._policy.placement is TraitsPlacement.CONTEXT:
+                at_top = None
+        payload = Payload(
+            kind,
+            name if kind == "track" else None,
+            event.name if kind == "page" else None,
+            event.anonymous_id,
+            event.user_id,
+            message_id,
+            timestamp,
+            event.properties,
+            at_top,
+            context or None,
+        )
         try:
-            payload = encode(item)
+            encoded = encode(payload, event.properties, traits)
         except NotJsonError as error:
             raise _invalid(f"{error} in what would be sent") from None
-        self._check_size(payload, item)
-        return payload
+        if len(encoded) > self._largest_bytes:
+            raise self._too_large(encoded)
+        return encoded
 
-    def _check_size(self, payload: bytes, item: Mapping[str, object]) -> None:
+    def _too_large(self, payload: bytes) -> _RefusedError:
         policy = self._policy
         if policy.event_max_bytes is not None and len(payload) > policy.event_max_bytes:
             limit = f"over EVENT_MAX_BYTES={policy.event_max_bytes}"
-        elif not fits_alone(len(payload), policy.batch_max_bytes):
-            limit = f"does not fit in a body below {policy.batch_max_bytes} bytes"
         else:
-            return
-        raise _RefusedError(
-            Reason.TOO_LARGE, Stage.ENCODE, f"{len(payload)} bytes, {limit}; largest: {largest_property(item)}"
-        )
+            limit = f"does not fit in a body below {policy.batch_max_bytes} bytes"
+        detail = f"{len(payload)} bytes, {limit}; largest: {_largest_property(payload)}"
+        return _RefusedError(Reason.TOO_LARGE, Stage.ENCODE, detail)
 
 
-def largest_property(item: Mapping[str, object]) -> str:
-    """Name and size of the largest property of an item, for a dead letter's detail; of the largest field where
-    properties are small.
+def _largest_property(payload: bytes) -> str:
+    """Name and size of the largest property, for a dead letter's detail; of the largest field where properties are
+    small.
     """
-    parts = {name: len(encode({"": value})) - 5 for name, value in item.items()}
-    properties = item.get("properties")
-    if isinstance(properties, dict) and parts["properties"] == max(parts.values()):
-        parts = {f"properties.{_excerpt(name)}": len(encode({"": value})) - 5 for name, value in properties.items()}
+    item: dict[str, msgspec.Raw] = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
+    parts = {name: len(bytes(value)) for name, value in item.items()}
+    if "properties" in item and parts["properties"] == max(parts.values()):
+        properties = msgspec.json.decode(item["properties"], type=dict[str, msgspec.Raw])
+        parts = {f"properties.{_excerpt(name)}": len(bytes(value)) for name, value in properties.items()}
     name = max(parts, key=lambda part: parts[part])
     return f"{name} ({parts[name]} bytes)"
 

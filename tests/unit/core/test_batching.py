@@ -2,7 +2,7 @@ import msgspec
 import pytest
 
 from tests.builders import batch, dead_letter, item, span
-from worker.core.batching import Span, SpanState, fits_alone
+from worker.core.batching import Span, SpanState, largest_payload_bytes
 from worker.core.identity import IdentityChange
 from worker.core.outcomes import Outcome, Reason
 
@@ -32,7 +32,7 @@ def test_an_item_alone_must_stay_below_the_limit(over: int, *, fits: bool) -> No
     payload_bytes = 100
     limit = ENVELOPE + payload_bytes - over
 
-    assert fits_alone(payload_bytes, limit) is fits
+    assert (payload_bytes <= largest_payload_bytes(limit)) is fits
     assert Span(0, 0.0).fits(payload_bytes, max_bytes=limit, max_events=10) is fits
 
 

@@ -106,7 +106,7 @@ def test_a_page_before_the_identify_carries_no_traits_and_one_behind_it_does() -
         (event(timestamp_ms=None), Reason.INVALID_EVENT),
         (event(message_id="x" * 101), Reason.INVALID_EVENT),
         (event(properties={"x": float("nan")}), Reason.INVALID_EVENT),
-        (event(context={"ip": float("inf")}), Reason.INVALID_EVENT),
+        (event(traits={"name": float("inf")}), Reason.INVALID_EVENT),
         (event(malformed="properties"), Reason.INVALID_EVENT),
         (event(properties={"x": "y" * 700_000}), Reason.TOO_LARGE),
         (event(message_id="x" * 100), None),

@@ -63,11 +63,12 @@ def test_what_json_has_no_word_for_is_refused_wherever_it_hides(value: float, wh
     nested = {"top": value, "list": [1, [value]], "object": {"a": {"b": value}}}[where]
 
     with pytest.raises(ValueError, match="infinity"):
-        encode({"properties": {"x": nested}})
+        encode({}, None, {"finite": [1.5, {"text": "null"}], "x": nested})
 
 
 def test_a_null_that_is_meant_is_kept() -> None:
-    assert encode({"properties": {"x": None, "y": [None]}}) == b'{"properties":{"x":null,"y":[null]}}'
+    properties: dict[str, object] = {"x": None, "y": [None]}
+    assert encode({"properties": properties}, properties) == b'{"properties":{"x":null,"y":[null]}}'
 
 
 def test_text_is_utf_8_without_white_space() -> None:
@@ -81,7 +82,7 @@ def test_what_is_nested_too_deeply_is_refused_and_ends_nothing(depth: int) -> No
         nested = [nested]
 
     try:
-        assert msgspec.json.decode(encode({"p": nested})) == {"p": nested}
+        assert msgspec.json.decode(encode({"p": nested}, {"p": nested})) == {"p": nested}
     except ValueError as error:
         assert "deep" in str(error)  # noqa: PT017 - how deep Python can go differs between its versions
     except RecursionError:
