@@ -5,8 +5,10 @@ loop's thread). `framing` is called for every record and holds nothing between t
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 from uuid import UUID
+
+import msgspec
 
 from worker.core.events import DecodeError, Event
 from worker.core.plans import Plan, SchemaError, json_plan, plan, refusal
@@ -35,11 +37,11 @@ _CONFLUENT_MAGIC = 0x00
 _SINGLE_OBJECT_MAGIC = b"\xc3\x01"
 
 
-class SchemaRef(NamedTuple):
+class SchemaRef(msgspec.Struct, frozen=True, gc=False):
     """What a record says of its writer schema: the name to ask for it by. `raw` is as on the wire.
 
-    It keeps the bytes and not the number they mean, because one is made per record and only a new one is ever looked at
-    closely.
+    It keeps the bytes and not the number they mean, and is no named tuple, because one is made per record and only a
+    new one is ever looked at closely.
     """
 
     kind: Literal["id", "guid", "fingerprint"]

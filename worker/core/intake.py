@@ -70,6 +70,7 @@ class Intake:
         if not lane.restored:
             return
         self._work(lane, now)
+        lane.backlog_bytes = sum(record.size for record in lane.backlog)
         if not lane.backlog and not lane.suspects:
             lane.undecided_since = None
         elif lane.undecided_since is None:
@@ -94,8 +95,7 @@ class Intake:
                 self.pace.spend()
                 lane.worked_at = now
             lane.backlog.popleft()
-            lane.backlog_bytes -= record.size
-            if self._too_many_in_a_row(lane):
+            if lane.undecodable_in_a_row and self._too_many_in_a_row(lane):
                 lane.suspects.append((record, decision))
                 lane.suspects_bytes += record.size
             else:
@@ -124,7 +124,6 @@ class Intake:
     @staticmethod
     def _put_back(lane: Lane) -> None:
         lane.backlog.extendleft(record for record, _ in reversed(lane.suspects))
-        lane.backlog_bytes += lane.suspects_bytes
         lane.suspects.clear()
         lane.suspects_bytes = 0
 

@@ -105,9 +105,7 @@ class Lane:
     def take_in(self, chunk: Sequence[Record]) -> None:
         """Records that were read, to be decided; without what lies behind the lane's end."""
         self.position = self.within(chunk[-1].next_offset)
-        within = [record for record in chunk if record.offset < self.position] if self.read_out else chunk
-        self.backlog.extend(within)
-        self.backlog_bytes += sum(record.size for record in within)
+        self.backlog.extend([record for record in chunk if record.offset < self.position] if self.read_out else chunk)
 
     def place(self, record: Record, decision: Decision, now: float) -> None:
         """Adds one decided record to the open span, after sealing it where the item would not fit."""
