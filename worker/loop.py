@@ -101,8 +101,7 @@ class Loop:
         self._edges.consumer.close()
 
     def _turn(self) -> None:
-        busy = self._edges.sender.on_wire() or self._pipeline.committing
-        chunk = self._edges.consumer.poll(CHUNK_RECORDS, BUSY_POLL_SECONDS if busy else IDLE_POLL_SECONDS)
+        chunk = self._edges.consumer.poll(CHUNK_RECORDS, self._patience())
         now = self._clock()
         self._pipeline.received(chunk.records, chunk.positions, now)
         self._starting.locate_anew()
@@ -113,6 +112,14 @@ class Loop:
         self._reporter.turned(self._pipeline, now, joined=self._edges.consumer.joined)
         self._activity += sum(map(len, chunk.records.values()))
         self._watchdog.turned(self._activity, owing=self._owing(now))
+
+    def _patience(self) -> float:
+        """How long to wait for records: not past the moment when an answer may come."""
+        quiet_seconds = self._edges.sender.quiet_seconds()
+        # asked after the sender: an answer is in the inbox before its request leaves the wire
+        if self._pipeline.committing or not self._inbox.empty():
+            quiet_seconds = 0.0
+        return min(max(quiet_seconds, BUSY_POLL_SECONDS), IDLE_POLL_SECONDS)
 
     def _owing(self, now: float) -> bool:
         """Whether something should be moving: work is left, and neither the core, the sender nor Kafka waits on

@@ -155,10 +155,18 @@ class Sender:
         something may start now.
         """
         with self._lock:
-            if not self._jobs:
-                return None
-            until = max(min(self._jobs).due_at, self._not_before)
-            return until if until > self._clock() else None
+            until = self._next_start()
+            return until if self._jobs and until > self._clock() else None
+
+    def quiet_seconds(self) -> float:
+        """For how long no answer can come: 0 with a request on the wire or one that may start now, infinite with
+        nothing to send.
+        """
+        with self._lock:
+            return 0.0 if self._on_wire.total() else max(0.0, self._next_start() - self._clock())
+
+    def _next_start(self) -> float:
+        return max(min(self._jobs).due_at, self._not_before) if self._jobs else float("inf")
 
     def close(self, timeout_seconds: float = 1.0) -> None:
         """Starts nothing more. Threads still on the wire are left to the end of the process: they are daemons, and

@@ -465,6 +465,24 @@ def test_waiting_until_is_none_where_something_may_start() -> None:
         assert rig.sender.waiting_until is None
 
 
+def test_no_answer_can_come_before_the_first_back_off_ends() -> None:
+    with running(backoff=Backoff(1e6, 1e6)) as rig:
+        assert rig.sender.quiet_seconds() == float("inf")
+        rig.deliver(1, retry=1)
+        assert rig.sender.quiet_seconds() == rig.sender.waiting_until
+
+
+def test_an_answer_may_come_from_the_moment_a_request_may_start_until_it_is_reported() -> None:
+    with running() as rig:
+        rig.deliver(1)
+        assert rig.sender.quiet_seconds() == 0.0
+        on_the_wire = rig.wire.started()
+        assert rig.sender.quiet_seconds() == 0.0
+        on_the_wire.answer(answered())
+        assert rig.reported() == 1
+        wait_until(lambda: rig.sender.quiet_seconds() == float("inf"), PATIENCE_SECONDS, "nothing is to be sent")
+
+
 def test_a_closed_sender_starts_nothing_more() -> None:
     with running() as rig:
         rig.deliver(1)

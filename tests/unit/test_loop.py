@@ -4,12 +4,15 @@ import itertools
 from types import SimpleNamespace
 from typing import cast
 
+import pytest
+
 from tests.builders import TP, pipeline, signals, tap
 from worker.core.batching import Batch
+from worker.core.decoding import SchemaRef, SchemaUnavailable
 from worker.core.records import TopicPartition
 from worker.facts import Inbox
 from worker.kafka import Chunk
-from worker.loop import Edges, Loop
+from worker.loop import BUSY_POLL_SECONDS, IDLE_POLL_SECONDS, Edges, Loop
 from worker.metrics import Metrics
 from worker.reporter import Reporter
 from worker.watchdog import Watchdog
@@ -29,7 +32,9 @@ def test_a_partition_that_fell_out_of_range_behind_its_last_records_is_asked_for
     turns = iter([False, True])
     edges = SimpleNamespace(
         consumer=SimpleNamespace(poll=poll, joined=True, close=lambda: None, resume=lambda _: None),
-        sender=SimpleNamespace(on_wire=lambda *_: 0, waiting_until=1.0, deliver=lambda *_, **__: None),
+        sender=SimpleNamespace(
+            on_wire=lambda *_: 0, quiet_seconds=lambda: 0.0, waiting_until=1.0, deliver=lambda *_, **__: None
+        ),
         committer=SimpleNamespace(),
         schemas=SimpleNamespace(),
         visitors=SimpleNamespace(),
@@ -73,7 +78,11 @@ def test_in_the_second_half_of_a_shutdown_nothing_more_is_begun_and_answers_are_
     edges = SimpleNamespace(
         consumer=SimpleNamespace(poll=poll, joined=True, close=lambda: None, pause=lambda _: None),
         sender=SimpleNamespace(
-            on_wire=lambda *_: 1 if now < 15 else 0, waiting_until=None, hold=hold, deliver=lambda *_, **__: None
+            on_wire=lambda *_: 1 if now < 15 else 0,
+            quiet_seconds=lambda: 0.0,
+            waiting_until=None,
+            hold=hold,
+            deliver=lambda *_, **__: None,
         ),
         committer=SimpleNamespace(),
         schemas=SimpleNamespace(),
@@ -87,3 +96,50 @@ def test_in_the_second_half_of_a_shutdown_nothing_more_is_begun_and_answers_are_
 
     assert held_at == [10]
     assert now == 15, "it waits for the wire, and no longer"
+
+
+@pytest.mark.parametrize(
+    ("quiet_seconds", "news", "waited_seconds"),
+    [
+        pytest.param(float("inf"), False, IDLE_POLL_SECONDS, id="nothing is to be sent"),
+        pytest.param(0.0, False, BUSY_POLL_SECONDS, id="an answer may come at any time"),
+        pytest.param(0.03, False, 0.03, id="a back-off ends sooner"),
+        pytest.param(float("inf"), True, BUSY_POLL_SECONDS, id="an answer came since the inbox was emptied"),
+    ],
+)
+def test_records_are_not_waited_for_past_the_moment_when_an_answer_may_come(
+    quiet_seconds: float, waited_seconds: float, *, news: bool
+) -> None:
+    inbox, waits = Inbox(), list[float]()
+
+    def poll(_records: int, seconds: float) -> Chunk:
+        waits.append(seconds)
+        return Chunk()
+
+    def ask() -> float:
+        if news:
+            # between the sender's word and the look into the inbox, as its thread may
+            inbox.put(SchemaUnavailable(SchemaRef.of_id(7), ""))
+        return quiet_seconds
+
+    loop = Loop(
+        pipeline(),
+        inbox,
+        Reporter(Metrics(), tap(), lambda: 0.0),
+        Watchdog(300, lambda: 0.0, lambda _: None),
+        lambda: 0.0,
+        revoke_seconds=1,
+        shutdown_seconds=0,
+    )
+    edges = SimpleNamespace(
+        consumer=SimpleNamespace(poll=poll, joined=True, close=lambda: None),
+        sender=SimpleNamespace(on_wire=lambda *_: 0, quiet_seconds=ask, waiting_until=None),
+        committer=SimpleNamespace(),
+        schemas=SimpleNamespace(),
+        identity_log=SimpleNamespace(),
+        scout=SimpleNamespace(),
+    )
+    turns = iter([False, True])
+    loop.run(cast(Edges, edges), lambda: next(turns))
+
+    assert waits == [waited_seconds]
