@@ -44,7 +44,8 @@ class Job:
     written beside the offsets, and where visitors are known from.
 
     `names` has the topics to read; the names it gives to others are those of the live group. `visitors` makes what
-    reads them, given whom to report to. `rate` None: as many records a second as there are; `selection` None: all events.
+    reads them, given whom to report to. `rate` None: as many records a second as there are; `selection` None: all
+    events.
     """
 
     group: str

@@ -408,8 +408,8 @@ MUTANTS = (
     Mutant(
         "denied consent forgets nobody",
         DECISIONS,
-        "                identities.forget(visitor, offset=record.offset)",
-        "                pass",
+        "            identities.forget(visitor, offset=record.offset)",
+        "            pass",
         "leaked: traits of somebody who has said no",
     ),
     Mutant(

@@ -136,7 +136,7 @@ def test_records_are_not_waited_for_past_the_moment_when_an_answer_may_come(
         sender=SimpleNamespace(on_wire=lambda *_: 0, quiet_seconds=ask, waiting_until=None),
         committer=SimpleNamespace(),
         schemas=SimpleNamespace(),
-        identity_log=SimpleNamespace(),
+        visitors=SimpleNamespace(),
         scout=SimpleNamespace(),
     )
     turns = iter([False, True])
