@@ -46,8 +46,8 @@ def test_sigkill_at_random_moments_loses_nothing_and_repeats_what_was_at_risk(
             wait_progress(stage, dice.randint(1, 30))
             victim = workers.pop(dice.randrange(2))
             held = partitions_of(victim)
-            victim.kill()
             at_risk.append((time.monotonic(), held))
+            victim.kill()
             workers.append(stage.start(BATCH_MAX_EVENTS="20"))
         assert not stage.is_settled(), "there was load until the end"
         put_faults(stage.sandbox)
@@ -81,8 +81,8 @@ def test_the_partitions_of_a_killed_worker_are_worked_on_again_in_time(
     wait_progress(stage, 10)
     victim = workers[0]
     held = partitions_of(victim)
-    victim.kill()
     died_at = time.monotonic()
+    victim.kill()
     wait_until(
         lambda: all(any(r.started_at.monotonic > died_at for r in stage.requests([each])) for each in held),
         at_most_seconds + 30,

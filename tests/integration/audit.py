@@ -26,7 +26,6 @@ from worker.settings.table import shipped_schemas
 _SCHEMA = fastavro.parse_schema(json.loads((shipped_schemas() / "signal_event.avsc").read_text()))
 _PREFIX_BYTES = 10
 _SHOWN = 5
-_SAMPLE_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -167,25 +166,30 @@ def _message_id(value: bytes | None) -> str | None:
     return message_id
 
 
-def at_risk(requests: Sequence[Request], stopped_at: float, *, answered_within_seconds: float = 0.2) -> int:
+def at_risk(
+    requests: Sequence[Request], stopped_at: float, *, read_within_seconds: float = 0.0, answered_within_seconds: float
+) -> int:
     """How many events a worker that dies at `stopped_at` (monotonic) may repeat: those of the requests on the wire, and
     of those answered so shortly before that their commit was still to come.
+
+    The API may be `read_within_seconds` late to read what was sent.
     """
     return sum(
         len(request.message_ids)
         for request in requests
-        if request.started_at.monotonic <= stopped_at
+        if request.started_at.monotonic <= stopped_at + read_within_seconds
         and request.ended_at.monotonic >= stopped_at - answered_within_seconds
     )
 
 
 class CommitWatch:
-    """Notes the group's offsets every few milliseconds, for as long as its block lasts."""
+    """Notes the group's offsets again and again, for as long as its block lasts."""
 
-    def __init__(self, cluster: Cluster, group: str, topic: str) -> None:
+    def __init__(self, cluster: Cluster, group: str, topic: str, every_seconds: float = 0.05) -> None:
         self._cluster = cluster
         self._group = group
         self._topic = topic
+        self._every_seconds = every_seconds
         self._samples: list[tuple[float, dict[int, int]]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="commit-watch")
@@ -201,9 +205,14 @@ class CommitWatch:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stop.wait(_SAMPLE_SECONDS):
+        while not self._stop.wait(self._every_seconds):
             committed = self._cluster.committed(self._group, self._topic)
             self._samples.append((time.monotonic(), committed))
+
+    def seen_at(self, place: Place) -> float:
+        """When what was there had first been seen committed (monotonic); infinite where it never was."""
+        passed = (moment for moment, committed in self._samples if committed.get(place.partition, 0) > place.offset)
+        return next(passed, float("inf"))
 
     def verify(self, run: Audit) -> None:
         """As `verify_commits`, of what was seen so far."""

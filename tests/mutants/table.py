@@ -100,8 +100,8 @@ MUTANTS = (
     Mutant(
         "two transactions in the air",
         PIPELINE,
-        "if self.committing or now - self._last_commit_at",
-        "if now - self._last_commit_at",
+        "if self.committing or now - self._commit_began_at",
+        "if now - self._commit_began_at",
         "doubled: the same dead letters, twice",
     ),
     Mutant(

@@ -60,7 +60,8 @@ def test_at_risk_are_the_requests_on_the_wire_and_those_just_answered() -> None:
         request(2.5, 4.0, "on the wire", "on the wire too"),
         request(3.1, 3.2, "sent by a successor"),
     ]
-    assert at_risk(requests, 3.0) == 3
+    assert at_risk(requests, 3.0, answered_within_seconds=0.2) == 3
+    assert at_risk(requests, 3.0, read_within_seconds=0.15, answered_within_seconds=0.2) == 4
 
 
 def test_commits_that_follow_deliveries_are_in_order() -> None:

@@ -21,8 +21,8 @@ from worker.core.outcomes import Answer, HoldReason
 from worker.core.records import Record, TopicPartition
 from worker.core.stretches import Stretch
 
-# A transaction costs 1-1.5 ms of CPU; ten a second keep that under 2 % and bound what a crash repeats to a tenth of a
-# second's answers.
+# From the beginning of one transaction to that of the next. Each costs 1-1.5 ms of CPU; ten a second keep that under
+# 2 % and bound what a crash repeats to a tenth of a second's answers and those that came during the last transaction.
 COMMIT_INTERVAL_SECONDS = 0.1
 COMMIT_RETRY_INITIAL_SECONDS = 1.0
 COMMIT_RETRY_MAX_SECONDS = 60.0
@@ -43,7 +43,7 @@ class Pipeline:
         self._last_probed: TopicPartition | None = None
         self._held: tuple[HoldReason, ...] = ()
         self._commit: Commit | None = None
-        self._last_commit_at = float("-inf")
+        self._commit_began_at = float("-inf")
         self._draining = False
 
     def assigned(self, partitions: Iterable[TopicPartition]) -> None:
@@ -140,7 +140,7 @@ class Pipeline:
                 span.state = SpanState.SEALED
 
     def committed(self, commit: Commit, now: float) -> None:
-        self._landed(commit, now)
+        self._landed(commit)
         for share in commit.lanes:
             lane = self._owner(share)
             if lane is not None:
@@ -152,7 +152,7 @@ class Pipeline:
 
         `refusal` None: a passing fault of the group or the coordinator, not worth holding the lane for.
         """
-        self._landed(commit, now)
+        self._landed(commit)
         for share in commit.lanes:
             lane = self._owner(share)
             if lane is None:
@@ -165,10 +165,9 @@ class Pipeline:
             trouble.detail = detail
             trouble.attempts += 1
 
-    def _landed(self, commit: Commit, now: float) -> None:
+    def _landed(self, commit: Commit) -> None:
         if self._commit is commit:
             self._commit = None
-        self._last_commit_at = now
 
     def _owner(self, share: LaneCommit) -> Lane | None:
         lane = self.lanes.get(share.tp)
@@ -207,13 +206,14 @@ class Pipeline:
         return self._commit
 
     def _commit_due(self, now: float) -> Commit | None:
-        if self.committing or now - self._last_commit_at < COMMIT_INTERVAL_SECONDS:
+        if self.committing or now - self._commit_began_at < COMMIT_INTERVAL_SECONDS:
             return None
         lanes = [lane for lane in self.lanes.values() if lane.restored and now >= lane.trouble.not_before]
-        for lane in lanes:
-            if lane.trouble.alone and lane.share() is not None:
-                return self._begin([lane])
-        return self._begin(lane for lane in lanes if not lane.trouble.alone)
+        alone = [lane for lane in lanes if lane.trouble.alone and lane.share() is not None]
+        commit = self._begin(alone[:1] or [lane for lane in lanes if not lane.trouble.alone])
+        if commit is not None:
+            self._commit_began_at = now
+        return commit
 
     def drained(self) -> bool:
         """Whether, while stopping, there is nothing left that could still be sent or committed."""

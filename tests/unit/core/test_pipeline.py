@@ -89,6 +89,24 @@ def test_what_has_grown_during_a_transaction_goes_with_the_next() -> None:
     assert [commit.lanes[0].next_offset for _, commit in simulator.commits] == [1, 5]
 
 
+def test_the_next_commit_begins_a_tenth_of_a_second_after_the_last_began_however_long_that_took() -> None:
+    simulator = Simulator(SINGLES)
+    simulator.produce(without_consent(0))
+    simulator.own()
+    sent(simulator)
+    began, in_the_air = simulator.now, []
+    simulator.produce(without_consent(1))
+    simulator.poll()
+    for seconds in (0.09, 0.11):
+        simulator.now = began + seconds
+        simulator.land()
+        simulator.tick()
+        in_the_air.append(simulator.commit is not None)
+
+    assert len(simulator.commits) == 1
+    assert in_the_air == [False, True]
+
+
 def test_after_a_refused_transaction_every_lane_commits_alone() -> None:
     simulator = Simulator(SINGLES, partitions=3)
     for partition in range(3):
