@@ -22,7 +22,7 @@ import click
 from tests.mutants.table import MUTANTS, Mutant
 
 ROOT = Path(__file__).parents[2]
-NOT_COPIED = shutil.ignore_patterns(".*", "dist")
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".hypothesis", ".*cache", "__pycache__", "dist")
 FAST_TESTS = ("tests/unit", "tests/properties")
 # looks for the mutants' texts in the code, where one of them is missing now
 NOT_FOR_MUTANTS = "tests/unit/test_mutants.py"
