@@ -53,6 +53,14 @@ def delivered_ids(sandbox: Sandbox) -> Counter[str]:
     return Counter(event.message_id for event in sandbox.ledger.events())
 
 
+def bodies(sandbox: Sandbox) -> dict[str, set[bytes]]:
+    """Every event as it was sent, by messageId: one body, however often it was."""
+    sent: dict[str, set[bytes]] = {}
+    for event in sandbox.ledger.events():
+        sent.setdefault(event.message_id, set()).add(event.json)
+    return sent
+
+
 Script = Callable[["Client"], None]
 
 

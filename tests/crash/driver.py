@@ -1,6 +1,7 @@
 """The worker as `run` puts it together, but for a part that ends its own process, or stops it, at a named point.
 
-Run by path, with the settings in the environment: `python tests/crash/driver.py POINT OCCURRENCE SIGNAL`. Whatever is
+Run by path, with the settings in the environment: `python tests/crash/driver.py POINT OCCURRENCE SIGNAL`. The word
+`STALL` in place of a signal's name stops the thread alone that has reached the point, until SIGUSR1 comes. Whatever is
 not the point itself is the product's own: nothing is faked in here, and nothing asserted.
 """
 
@@ -40,15 +41,19 @@ from worker.settings import load
 from worker.tap.recorder import Tap
 from worker.watchdog import Watchdog
 
+STALL = "STALL"
+
 
 class Point(StrEnum):
     """Where a process can end, in the order of an event's way."""
 
+    REGISTERING = "registering"  # the committer has yet to get its transactional id, commits queue up before it
     ASSIGNED = "assigned"  # partitions are ours, nothing is read yet
     ANSWERED = "answered"  # the API has taken a batch, the core has not heard of it
     HALVING = "halving"  # the API has refused a batch, and then a piece of it
     SETTLED = "settled"  # the core wants a commit, no transaction has begun
     LETTERS_WRITTEN = "letters-written"  # a transaction is open, its dead letters are with the broker
+    IDENTITIES_WRITTEN = "identities-written"  # ... what was learned of visitors is
     OFFSETS_WRITTEN = "offsets-written"  # ... and its offsets
     COMMITTED = "committed"  # the transaction has gone through, the core has not heard of it
     REVOKING = "revoking"  # partitions are to be given away, nothing is waited for yet
@@ -59,12 +64,14 @@ class Point(StrEnum):
 
 
 class Strike:
-    """Sends this process the signal when it reaches the point for the n-th time."""
+    """Sends this process the signal when it reaches the point for the n-th time; without one, stalls the thread."""
 
-    def __init__(self, point: Point, occurrence: int, number: signal.Signals) -> None:
+    def __init__(self, point: Point, occurrence: int, number: signal.Signals | None) -> None:
         self._point = point
         self._left = occurrence
         self._number = number
+        self._released = threading.Event()
+        signal.signal(signal.SIGUSR1, lambda *_: self._released.set())
 
     def reached(self, point: Point) -> None:
         if point is self._point:
@@ -73,7 +80,10 @@ class Strike:
                 # the monotonic clock is the whole machine's
                 sys.stderr.write(json.dumps({"event": "struck", "monotonic": time.monotonic()}) + "\n")
                 sys.stderr.flush()
-                os.kill(os.getpid(), self._number)
+                if self._number is None:
+                    self._released.wait()
+                else:
+                    os.kill(os.getpid(), self._number)
 
 
 class MortalInbox(queue.SimpleQueue[Fact]):
@@ -120,7 +130,7 @@ class MortalProducer:
     def __init__(self, producer: Producer, strike: Strike) -> None:
         self._producer = producer
         self._strike = strike
-        self._letters = 0
+        self._written: set[Point] = set()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._producer, name)
@@ -129,14 +139,14 @@ class MortalProducer:
         self._strike.reached(Point.SETTLED)
         self._producer.begin_transaction()
 
-    def produce(self, *arguments: Any, **properties: Any) -> None:
-        self._letters += 1
-        self._producer.produce(*arguments, **properties)
+    def produce(self, topic: str, *arguments: Any, **properties: Any) -> None:
+        self._written.add(Point.IDENTITIES_WRITTEN if topic.endswith(".identity") else Point.LETTERS_WRITTEN)
+        self._producer.produce(topic, *arguments, **properties)
 
     def send_offsets_to_transaction(self, *arguments: Any) -> None:
-        if self._letters:
+        for point in sorted(self._written):
             self._producer.flush()
-            self._strike.reached(Point.LETTERS_WRITTEN)
+            self._strike.reached(point)
         self._producer.send_offsets_to_transaction(*arguments)
         self._strike.reached(Point.OFFSETS_WRITTEN)
 
@@ -145,6 +155,10 @@ class MortalCommitter(Committer):
     def __init__(self, strike: Strike, *parts: Any) -> None:
         self._strike = strike
         super().__init__(*parts)
+
+    def _work(self) -> None:
+        self._strike.reached(Point.REGISTERING)
+        super()._work()
 
     def _ready(self) -> Producer:
         return cast(Producer, MortalProducer(super()._ready(), self._strike))
@@ -155,7 +169,7 @@ def main(point: str, occurrence: str, number: str) -> None:
     logs.configure(level=settings.log_level, log_format=settings.log_format, stream=sys.stderr)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    strike = Strike(Point(point), int(occurrence), signal.Signals[number])
+    strike = Strike(Point(point), int(occurrence), None if number == STALL else signal.Signals[number])
     clock, inbox = time.monotonic, MortalInbox(strike, stop.is_set)
     loop = MortalLoop(
         strike,

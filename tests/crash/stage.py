@@ -4,11 +4,13 @@ No assertions in here, and no fixtures (`conftest.py` has them).
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from signal import SIGKILL
 
 from tests.crash.driver import Point
+from tests.crash.identity_watch import IdentityWatch
+from tests.fakes import bodies, put_faults
 from tests.integration.audit import Audit, CommitWatch, at_risk, audit
 from tests.integration.cluster import Cluster, Message, Stored
 from tests.integration.fixtures import StartWorker
@@ -29,11 +31,16 @@ ANSWERED_SECONDS = 0.2
 # How late a crowded machine lets the sandbox read what a process has sent before its end.
 READ_SECONDS = 0.15
 
+VISITORS = 10
+
 _DRIVER = str(Path(__file__).with_name("driver.py"))
 
 
 class Stage:
-    """`produced` is all that was published, in order; a partition's events are `p0_0`, `p0_1`, ..."""
+    """`produced` is all that was published, in order; a partition's events are `p0_0`, `p0_1`, ...
+
+    `identifies` are those that teach, and `traits` what every other one has to be sent with.
+    """
 
     def __init__(self, cluster: Cluster, sandbox: Sandbox, start_worker: StartWorker, protocol: str) -> None:
         self.cluster = cluster
@@ -42,6 +49,9 @@ class Stage:
         self.group = cluster.unique("group")
         self.topic = ""
         self.produced: list[Stored] = []
+        self.identifies: list[str] = []
+        self.traits: dict[str, object] = {}
+        self._known: dict[tuple[int, str], dict[str, str]] = {}
         self._start_worker = start_worker
         self._client: dict[str, object] = {"partition.assignment.strategy": "range"} if protocol == EAGER else {}
 
@@ -61,15 +71,29 @@ class Stage:
         if self.protocol != KIP_848:
             self._client["session.timeout.ms"] = POLL_INTERVAL_MS
 
-    def produce(self, count: int, *, partitions: Collection[int] = (0,)) -> None:
-        """So many events more in each of these partitions."""
+    def produce(self, count: int, *, partitions: Collection[int] = (0,), identifying: bool = False) -> None:
+        """So many events more in each of these partitions; every third of them an `identify`, where asked for."""
         messages = []
         for partition in partitions:
             first = sum(stored.partition == partition for stored in self.produced)
             for number in range(first, first + count):
-                event = signal(f"p{partition}_{number}", f"df_{number % 100}", properties={"padding": "x" * 200})
+                if identifying and number % 3 == 1:
+                    event = self._identify(partition, number)
+                else:
+                    event = self._track(partition, number)
                 messages.append(Message(event.value, event.key, partition=partition))
         self.produce_messages(messages)
+
+    def _identify(self, partition: int, number: int) -> Message:
+        message_id, visitor = f"p{partition}_{number}", f"df_{number % VISITORS}"
+        traits = self._known[partition, visitor] = {"email": f"{message_id}@acme.com"}
+        self.identifies.append(message_id)
+        return signal(message_id, visitor, type="identify", event=None, traits=traits)
+
+    def _track(self, partition: int, number: int) -> Message:
+        message_id, visitor = f"p{partition}_{number}", f"df_{number % VISITORS}"
+        self.traits[message_id] = self._known.get((partition, visitor))
+        return signal(message_id, visitor, properties={"padding": "x" * 200})
 
     def produce_messages(self, messages: Sequence[Message]) -> None:
         self.produced += self.cluster.produce(self.topic, messages)
@@ -103,7 +127,18 @@ class Stage:
         wait_until(self.is_settled, timeout_seconds, f"all is committed: {self.cluster.end_offsets(self.topic)}")
 
     def audit(self) -> Audit:
-        return audit(self.cluster, self.sandbox, self.group, self.produced)
+        return audit(self.cluster, self.sandbox, self.group, self.produced, filtered=self.identifies)
+
+    def bodies_left_alone(self, *faults: Mapping[str, object]) -> dict[str, set[bytes]]:
+        """Every event as one worker sends it that nothing happens to, in a group of its own; by messageId."""
+        calm = f"{self.group}-calm"
+        with Sandbox(max_events=100_000) as sandbox:
+            put_faults(sandbox, *faults)
+            worker = self.start(KAFKA_CONSUMER_GROUP=calm, DREAMDATA_URL=sandbox.url)
+            ends = self.cluster.end_offsets(self.topic)
+            wait_until(lambda: self.cluster.committed(calm, self.topic) == ends, 60, "all is committed once more")
+            worker.terminate()
+            return bodies(sandbox)
 
     def at_risk(self, died_at: float, partitions: Collection[int]) -> int:
         """How many events of these partitions may come again when their owner died at that moment."""
@@ -128,6 +163,17 @@ class Stage:
 
     def watch_commits(self, every_seconds: float = 0.05) -> CommitWatch:
         return CommitWatch(self.cluster, self.group, self.topic, every_seconds)
+
+    def watch_identities(self) -> IdentityWatch:
+        return IdentityWatch(self.cluster, self.group, self.topic)
+
+    def verify_identities(self, run: Audit, watch: IdentityWatch) -> None:
+        """Raises AssertionError unless the log is in step with the offsets, and every event was sent with what was
+        known at its place, whenever it was.
+        """
+        watch.verify(run.places[message_id] for message_id in self.identifies)
+        wrong = [each for each in run.deliveries if each.item.get("traits") != self.traits[each.message_id]]
+        assert not wrong, f"{wrong[0].message_id} has gone out with {wrong[0].item.get('traits')}"
 
 
 def partitions_of(worker: WorkerProcess) -> set[int]:

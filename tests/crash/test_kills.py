@@ -9,7 +9,8 @@ import pytest
 from tests.crash.conftest import MakeStage, Measured
 from tests.crash.driver import Point
 from tests.crash.stage import COOPERATIVE, EAGER, KIP_848, Stage, wait_death
-from tests.fakes import put_faults
+from tests.fakes import bodies, put_faults
+from tests.integration.audit import Audit
 from tests.integration.cluster import Message
 from tests.integration.harness import wait_until
 from worker.transactions import TRANSACTION_TIMEOUT_MS
@@ -28,13 +29,13 @@ SOAK = pytest.mark.soak
 
 
 def fill(stage: Stage) -> None:
-    """Two partitions under way: every answer takes a fifth of a second, some events are refused, and now and then comes
-    something that is no event.
+    """Two partitions under way: every answer takes a fifth of a second, every third event is an `identify`, some others
+    are refused, and now and then comes something that is no event.
     """
     stage.shorten_session()
     stage.make_topic(partitions=2)
     for _ in range(4):
-        stage.produce(EVENTS // 4, partitions=(0, 1))
+        stage.produce(EVENTS // 4, partitions=(0, 1), identifying=True)
         stage.produce_messages([Message(b"no event", partition=0), Message(b"no event", partition=1)])
     put_faults(stage.sandbox, *({**fault, "delay_ms": 200} for fault in REFUSED), {"delay_ms": 200})
 
@@ -42,11 +43,11 @@ def fill(stage: Stage) -> None:
 def finish(stage: Stage) -> None:
     """The rest, and some more, without the delays."""
     put_faults(stage.sandbox, *REFUSED)
-    stage.produce(10, partitions=(0, 1))
+    stage.produce(10, partitions=(0, 1), identifying=True)
     stage.wait_settled()
 
 
-def verify(stage: Stage, died_at: float, measured: Measured) -> None:
+def verify(stage: Stage, died_at: float, measured: Measured) -> Audit:
     """Nothing lost, order kept, no more repeated than the dead one's last fifth of a second, and no successor kept
     waiting for longer than a transaction can stay open.
     """
@@ -56,6 +57,7 @@ def verify(stage: Stage, died_at: float, measured: Measured) -> None:
     measured(repeats=run.repeats.total(), at_most=bound, resumed_after_seconds=seconds)
     run.verify(max_repeats=bound)
     assert seconds <= TRANSACTION_TIMEOUT_MS / 1000 + SWEEP_SECONDS + MARGIN_SECONDS
+    return run
 
 
 @pytest.mark.parametrize(
@@ -74,12 +76,29 @@ def test_sigkill_on_the_way_loses_nothing_and_repeats_what_was_at_risk(
 ) -> None:
     stage = make_stage(COOPERATIVE)
     fill(stage)
-    with stage.watch_commits() as watch:
+    with stage.watch_commits() as watch, stage.watch_identities() as identities:
         died_at = wait_death(stage.start_mortal(point, occurrence=occurrence, **SETTINGS))
         stage.start(**SETTINGS)
         finish(stage)
-    verify(stage, died_at, measured)
-    watch.verify(stage.audit())
+    run = verify(stage, died_at, measured)
+    watch.verify(run)
+    stage.verify_identities(run, identities)
+
+
+@pytest.mark.parametrize("protocol", [COOPERATIVE, pytest.param(EAGER, marks=SOAK), pytest.param(KIP_848, marks=SOAK)])
+def test_sigkill_between_what_was_learned_and_its_commit_changes_nothing_of_what_is_sent(
+    make_stage: MakeStage, measured: Measured, protocol: str
+) -> None:
+    stage = make_stage(protocol)
+    fill(stage)
+    with stage.watch_commits() as watch, stage.watch_identities() as identities:
+        died_at = wait_death(stage.start_mortal(Point.IDENTITIES_WRITTEN, occurrence=8, **SETTINGS))
+        stage.start(**SETTINGS)
+        finish(stage)
+    run = verify(stage, died_at, measured)
+    watch.verify(run)
+    stage.verify_identities(run, identities)
+    assert bodies(stage.sandbox) == stage.bodies_left_alone(*REFUSED)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +118,7 @@ def test_sigkill_in_a_rebalance_loses_nothing_and_repeats_what_was_at_risk(
 ) -> None:
     stage = make_stage(protocol)
     fill(stage)
-    with stage.watch_commits() as watch:
+    with stage.watch_commits() as watch, stage.watch_identities() as identities:
         if point is Point.ASSIGNED:
             first = stage.start(**SETTINGS)
             wait_until(lambda: first.logged("batch.delivered"), 40, "the first is at work")
@@ -110,8 +129,9 @@ def test_sigkill_in_a_rebalance_loses_nothing_and_repeats_what_was_at_risk(
             stage.start(**SETTINGS)
             died_at = wait_death(first)
         finish(stage)
-    verify(stage, died_at, measured)
-    watch.verify(stage.audit())
+    run = verify(stage, died_at, measured)
+    watch.verify(run)
+    stage.verify_identities(run, identities)
 
 
 @pytest.mark.parametrize(
@@ -124,12 +144,13 @@ def test_sigkill_in_a_shutdown_loses_nothing_and_repeats_what_was_at_risk(
 ) -> None:
     stage = make_stage(protocol)
     fill(stage)
-    with stage.watch_commits() as watch:
+    with stage.watch_commits() as watch, stage.watch_identities() as identities:
         first = stage.start_mortal(point, **SETTINGS)
         wait_until(lambda: len(first.logged("batch.delivered")) > 3, 40, "it is at work")
         first.send_signal(SIGTERM)
         died_at = wait_death(first)
         stage.start(**SETTINGS)
         finish(stage)
-    verify(stage, died_at, measured)
-    watch.verify(stage.audit())
+    run = verify(stage, died_at, measured)
+    watch.verify(run)
+    stage.verify_identities(run, identities)

@@ -1,4 +1,4 @@
-"""A process that was taken for dead and comes back writes neither an offset nor a dead letter."""
+"""A process that was taken for dead and comes back writes no offset, no dead letter and nothing of a visitor."""
 
 import signal
 from typing import Any
@@ -27,7 +27,7 @@ def wake_too_late(stage: Stage, zombie: WorkerProcess) -> None:
     wait_until(
         lambda: len(zombie.logged("partition.assigned")) > assigned, 60, f"it is a member again\n{zombie.log_tail()}"
     )
-    stage.produce(10, partitions=(0, 1))
+    stage.produce(10, partitions=(0, 1), identifying=True)
     stage.wait_settled()
     assert [zombie.terminate(), successor.terminate()] == [0, 0]
 
@@ -46,11 +46,11 @@ def test_a_worker_that_slept_through_a_rebalance_writes_nothing_of_what_it_hears
     stage = make_stage(protocol)
     stage.shorten_session()
     stage.make_topic(partitions=2)
-    stage.produce(10, partitions=(0, 1))
+    stage.produce(10, partitions=(0, 1), identifying=True)
     put_faults(stage.sandbox, {"delay_ms": 3_600_000, "count": 2, **answer})
     zombie = stage.start(**ONE_EACH)
     wait_until(lambda: stage.sandbox.ledger.in_flight == 2, 40, "both are held")
-    with stage.watch_commits() as watch:
+    with stage.watch_commits() as watch, stage.watch_identities() as identities:
         zombie.send_signal(signal.SIGSTOP)
         wake_too_late(stage, zombie)
     run = stage.audit()
@@ -59,11 +59,17 @@ def test_a_worker_that_slept_through_a_rebalance_writes_nothing_of_what_it_hears
     measured(repeats=run.repeats.total())
     assert run.letters == []
     watch.verify(run)
+    stage.verify_identities(run, identities)
 
 
 @pytest.mark.parametrize(
     ("protocol", "point"),
-    [(COOPERATIVE, Point.LETTERS_WRITTEN), (EAGER, Point.OFFSETS_WRITTEN), (KIP_848, Point.LETTERS_WRITTEN)],
+    [
+        (COOPERATIVE, Point.LETTERS_WRITTEN),
+        (COOPERATIVE, Point.IDENTITIES_WRITTEN),
+        (EAGER, Point.OFFSETS_WRITTEN),
+        (KIP_848, Point.IDENTITIES_WRITTEN),
+    ],
 )
 @SOAK
 def test_a_worker_that_slept_inside_its_transaction_does_not_end_it_behind_its_successors_back(
@@ -73,9 +79,9 @@ def test_a_worker_that_slept_inside_its_transaction_does_not_end_it_behind_its_s
     stage.shorten_session()
     stage.make_topic(partitions=2)
     stage.produce_messages([Message(b"no event", partition=partition) for partition in (0, 1)])
-    stage.produce(10, partitions=(0, 1))
+    stage.produce(10, partitions=(0, 1), identifying=True)
     zombie = stage.start_mortal(point, number="SIGSTOP", **ONE_EACH)
-    with stage.watch_commits() as watch:
+    with stage.watch_commits() as watch, stage.watch_identities() as identities:
         wait_until(zombie.is_stopped, 60, f"it sleeps\n{zombie.log_tail()}")
         wake_too_late(stage, zombie)
     run = stage.audit()
@@ -83,3 +89,4 @@ def test_a_worker_that_slept_inside_its_transaction_does_not_end_it_behind_its_s
     measured(repeats=run.repeats.total())
     assert len(run.letters) == 2
     watch.verify(run)
+    stage.verify_identities(run, identities)

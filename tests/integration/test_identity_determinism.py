@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.fakes import put_faults
+from tests.fakes import bodies, put_faults
 from tests.integration.cluster import Cluster, Message
 from tests.integration.fixtures import StartWorker
 from tests.integration.harness import WorkerProcess, wait_until
@@ -38,14 +38,6 @@ def traffic(chance: random.Random) -> list[Message]:
             message = signal(f"evt_{number}", visitor, properties={"padding": "x" * 100}, **user)
         messages.append(Message(message.value, message.key, partition=int(visitor[3:]) % PARTITIONS))
     return messages
-
-
-def bodies(sandbox: Sandbox) -> dict[str, set[bytes]]:
-    """Every event as it was sent, by messageId: one body, however often."""
-    sent: dict[str, set[bytes]] = {}
-    for event in sandbox.ledger.events():
-        sent.setdefault(event.message_id, set()).add(event.json)
-    return sent
 
 
 def wait_requests(sandbox: Sandbox, more: int) -> None:
