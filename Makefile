@@ -54,7 +54,7 @@ soak: setup  ## The tests that take minutes: crashes, restarts and outages under
 bench: setup  ## What an event costs, against two scripts in the same run (about ten minutes)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-mutants: setup  ## Break the core in dozens of ways, and see that the fast tests notice each
+mutants: setup  ## Break the code in dozens of ways, and see that the tests notice each
 	@$(BIN)/python -m tests.mutants.run $(ARGS)
 
 endurance: setup  ## Brokers that die for minutes, an outage with a deep backlog (about fifteen minutes)

@@ -1,10 +1,10 @@
-"""Breaks the code in the ways of `table.py`, one at a time, and sees whether the fast tests notice.
+"""Breaks the code in the ways of `table.py`, one at a time, and sees whether the tests notice.
 
     python -m tests.mutants.run [--tests PATH]... [NAME]...
 
 Every mutant lives in a copy of the tree in a temporary folder; the checkout is only read. The tests of its own module
-run first, the rest of the fast ones only if those notice nothing. Exit code 1: one has survived, its text is not in the
-code exactly once, or the untouched copy fails already.
+run first, the rest of the fast ones only if those notice nothing; of a mutant that names its killers, those alone. Exit
+code 1: one has survived, its text is not in the code exactly once, or the untouched copy fails already.
 """
 
 import os
@@ -59,7 +59,8 @@ def verdict_of(copy: Path, tests: tuple[str, ...]) -> Verdict:
         done = subprocess.run(
             [*command, *tests],
             cwd=copy,
-            env={**os.environ, "COLUMNS": "500"},
+            # workers that are started from there are the copy's as well
+            env={**os.environ, "COLUMNS": "500", "PYTHONPATH": str(copy)},
             capture_output=True,
             text=True,
             timeout=SUITE_SECONDS,
@@ -68,7 +69,7 @@ def verdict_of(copy: Path, tests: tuple[str, ...]) -> Verdict:
     except subprocess.TimeoutExpired:
         return Verdict(broken=f"no end within {SUITE_SECONDS} s")
     if done.returncode == 0:
-        return Verdict()
+        return Verdict() if " passed" in done.stdout else Verdict(broken=f"nothing was tested: {done.stdout[-1_000:]}")
     failed = re.search(r"^FAILED (.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
     return Verdict(killer=failed[1]) if failed else Verdict(broken=done.stdout[-1_000:] + done.stderr[-1_000:])
 
@@ -85,6 +86,8 @@ def tried(mutant: Mutant | None, tests: tuple[str, ...]) -> Verdict:
         except ValueError as error:
             return Verdict(broken=str(error))
         (copy / mutant.file).write_text(text)
+        if mutant.killers:
+            return verdict_of(copy, mutant.killers)
         first = tuple(test for test in mutant.tests if test.startswith(tests) and (copy / test).exists())
         verdict = verdict_of(copy, first) if first else Verdict()
         return verdict if verdict != Verdict() else verdict_of(copy, tests)
@@ -105,7 +108,8 @@ def main(tests: tuple[str, ...], names: tuple[str, ...]) -> None:
     if unknown:
         raise click.UsageError(f"no such mutant: {', '.join(sorted(unknown))}")
     chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
-    control = tried(None, tests)
+    killers = {killer for mutant in chosen for killer in mutant.killers}
+    control = tried(None, (*tests, *sorted(killers)))
     if control != Verdict():
         raise click.ClickException(f"the code as it is fails already: {control.killer or control.broken}")
     alive = 0

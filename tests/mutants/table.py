@@ -1,7 +1,7 @@
 """The mutants: one small change each, of a kind that loses, doubles or stalls events. Texts only: `run.py` tries them.
 
 `before` must be in its file exactly once (a fast test sees to it), and what comes out must be Python. A mutant that no
-fast test notices is a hole in the tests, not in this table.
+fast test notices, nor one that it names itself, is a hole in the tests, not in this table.
 """
 
 from dataclasses import dataclass
@@ -10,13 +10,17 @@ from pathlib import PurePosixPath
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """`harm` is what a user would see of it: lost, doubled, stalled, leaked."""
+    """`harm` is what a user would see of it: lost, doubled, stalled, leaked.
+
+    `killers` are the tests that must notice it where the fast ones cannot, because it takes a real broker.
+    """
 
     name: str
     file: str
     before: str
     after: str
     harm: str
+    killers: tuple[str, ...] = ()
 
     @property
     def tests(self) -> tuple[str, ...]:
@@ -37,6 +41,8 @@ DECISIONS = "worker/core/decisions.py"
 CONSENT = "worker/core/consent.py"
 EVENTS = "worker/core/events.py"
 PAYLOADS = "worker/core/payloads.py"
+COMMITTER = "worker/committer.py"
+LOOP = "worker/loop.py"
 
 MUTANTS = (
     # offsets
@@ -439,5 +445,26 @@ MUTANTS = (
         '"\\n".join(message_ids)',
         "str(len(list(message_ids)))",
         "lost: a batch taken for the one before",
+    ),
+    # the edges
+    Mutant(
+        "identity written outside the transaction",
+        COMMITTER,
+        "            self._produce(producer, topic, tp.partition, visitor, change.state, headers)\n",
+        "            outside = Producer(self._properties)\n"
+        "            self._produce(outside, topic, tp.partition, visitor, change.state, headers)\n"
+        "            outside.flush()\n",
+        "leaked: what is known runs ahead of what is delivered, and other bodies are sent after a crash",
+        killers=("tests/crash/test_refused_writes.py",),
+    ),
+    Mutant(
+        "metadata renewed for an old commit",
+        LOOP,
+        "                self._pipeline.commit_failed(commit, refusal, detail, now)\n",
+        "                self._begin(commit)\n",
+        "lost and doubled: a former owner moves offsets back, and writes dead letters and identities a second time",
+        killers=(
+            "tests/crash/test_moves.py::test_a_transaction_that_comes_after_its_partition_has_moved_writes_nothing",
+        ),
     ),
 )

@@ -16,7 +16,7 @@ from worker.demo.leash import Leash
 from worker.errors import WorkerError
 
 # Without these there is no Python. What else the user has set (a real API key, say) is none of this worker's business.
-_INHERITED = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR")
+_INHERITED = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "TMPDIR")
 # what Python is started with
 RUN = ("-m", "worker", "run")
 _LOG_TAIL_CHARACTERS = 4_000
