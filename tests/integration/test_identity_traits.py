@@ -1,18 +1,26 @@
 """Which traits ride on what, end to end: the settings, a shared browser, hostile traits, partitions that are added."""
 
 import json
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.cluster import Cluster, Message
+from tests.integration.harness import wait_until
 from tests.integration.signals import signal
+from tests.integration.test_delivery import settled
 from tests.integration.test_identity_log import JANE, VISITOR, identify
 from tests.integration.test_identity_restoring import Course, course
+from tests.integration.test_outage import MAX_RSS_BYTES, rss_bytes
 from worker.sandbox import Sandbox
 
 __all__ = ["course"]
 
+MILLION = 1_000_000
 PHONE = {"phone": "+45 1234"}
 
 
@@ -104,6 +112,45 @@ def test_one_visitor_who_identifies_all_the_time_is_one_visitor_all_the_same(cou
     restarted = course.start()
     course.settle(signal("evt_last", VISITOR))
     assert course.sent("evt_last") == [{"email": "59999@acme.com"}]
+    assert restarted.metrics().value("identities") == 1
+
+
+def identifies(count: int) -> Iterator[Message]:
+    """Of one visitor, each with another email. Written once: what tells them apart has a fixed width."""
+    encoded = identify("evt_0000000", {**JANE, "email": "0000000@acme.com"}).value or b""
+    assert encoded.count(b"0000000") == 2
+    for number in range(count):
+        yield Message(encoded.replace(b"0000000", b"%07d" % number), VISITOR.encode())
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc, which is Linux's")
+def test_a_million_identifies_of_one_visitor_cost_no_memory_and_leave_the_last_state(
+    cluster: Cluster, course: Course
+) -> None:
+    many = identifies(MILLION)
+    while chunk := list(islice(many, 100_000)):
+        cluster.produce(course.topic, chunk)
+    worker = course.start()
+    wait_until(lambda: cluster.committed(course.group, course.topic).get(0), 30, "it is at work")
+    began, resident = time.monotonic(), [rss_bytes(worker)]
+    while not settled(cluster, course.group, course.topic):
+        resident.append(rss_bytes(worker))
+        assert time.monotonic() - began < 200
+        time.sleep(0.2)
+    seconds = time.monotonic() - began
+    entries = cluster.end_offsets(course.log)[0]
+    print(f"{seconds:.0f} s, {max(resident) / 1e6:.0f} MB at most, the log ends at {entries:,}")  # noqa: T201  # measured
+    assert max(resident) < MAX_RSS_BYTES
+    assert max(resident) - max(resident[: len(resident) // 4]) < 10_000_000, "flat"
+    assert MILLION <= entries < MILLION * 1.01, "an entry each, and a marker for every commit"
+    assert worker.metrics().value("identities") == 1
+    assert worker.metrics().value("commits_total", result="error") == 0
+    assert worker.terminate() == 0
+
+    restarted = course.start()
+    course.settle(signal("evt_last", VISITOR))
+    assert course.sent("evt_last") == [{**JANE, "email": f"{MILLION - 1:07d}@acme.com"}]
     assert restarted.metrics().value("identities") == 1
 
 
