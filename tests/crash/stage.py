@@ -199,3 +199,8 @@ def wait_death(worker: WorkerProcess) -> float:
 def partition_of(message_id: str) -> int:
     """Where `produce` put it."""
     return int(message_id.removeprefix("p").partition("_")[0])
+
+
+def number_of(message_id: str) -> int:
+    """Its place among the events `produce` put into its partition."""
+    return int(message_id.partition("_")[2])

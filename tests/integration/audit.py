@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from types import TracebackType
@@ -180,6 +180,19 @@ def at_risk(
         if request.started_at.monotonic <= stopped_at + read_within_seconds
         and request.ended_at.monotonic >= stopped_at - answered_within_seconds
     )
+
+
+def at_risk_in_any_order(
+    requests: Sequence[Request], numbers: Callable[[str], int], stopped_at: float, *, answered_within_seconds: float
+) -> int:
+    """As `at_risk`, where several requests of one partition are on their way at once: what was answered behind one that
+    was not is at risk with it. `numbers` gives an event's place in its partition.
+    """
+    begun = [request for request in requests if request.started_at.monotonic <= stopped_at]
+    unsure = [request for request in begun if request.ended_at.monotonic >= stopped_at - answered_within_seconds]
+    first = min((numbers(each) for request in unsure for each in request.message_ids), default=None)
+    told = {each for request in begun for each in request.message_ids}
+    return 0 if first is None else sum(numbers(each) >= first for each in told)
 
 
 class CommitWatch:

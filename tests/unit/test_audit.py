@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.integration.audit import Audit, Place, at_risk, verify_commits
+from tests.integration.audit import Audit, Place, at_risk, at_risk_in_any_order, verify_commits
 from worker.sandbox.ledger import Event, Moment, Request
 
 PLACES = {"evt_0": Place(0, 0), "evt_1": Place(0, 1), "evt_2": Place(0, 2), "evt_3": Place(1, 0)}
@@ -62,6 +62,18 @@ def test_at_risk_are_the_requests_on_the_wire_and_those_just_answered() -> None:
     ]
     assert at_risk(requests, 3.0, answered_within_seconds=0.2) == 3
     assert at_risk(requests, 3.0, read_within_seconds=0.15, answered_within_seconds=0.2) == 4
+
+
+def test_with_several_at_once_what_was_answered_behind_an_open_one_is_at_risk_too() -> None:
+    requests = [
+        request(1.0, 1.2, "0"),
+        request(1.0, 4.0, "1", "2"),
+        request(1.0, 1.5, "3"),
+        request(1.5, 1.9, "4", "5"),
+        request(3.1, 3.2, "1", "2", "6"),
+    ]
+    assert at_risk_in_any_order(requests, int, 3.0, answered_within_seconds=0.2) == 5
+    assert at_risk_in_any_order(requests[:1], int, 3.0, answered_within_seconds=0.2) == 0
 
 
 def test_commits_that_follow_deliveries_are_in_order() -> None:
