@@ -19,29 +19,14 @@ from rich.console import Console
 from benchmarks import enrichment, restore
 from benchmarks.contenders import CONTENDERS, Course, Job
 from benchmarks.report import differences, table
+from benchmarks.sink import sink
 from benchmarks.traffic import events, fill
-from tests.integration.harness import wait_until
 from tests.integration.registry import Registry
-from worker.demo.broker import EmbeddedKafka, accepts_connections, free_port
+from worker.demo.broker import EmbeddedKafka
 from worker.demo.jars import find_java
-from worker.demo.leash import Leash
 from worker.settings.table import shipped_schemas
 
 TOPIC = "delivery-benchmark"
-
-
-@contextmanager
-def sink(delay_ms: float) -> Iterator[str]:
-    port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.sink", str(port), str(delay_ms)])
-    leash = Leash(process)
-    try:
-        wait_until(lambda: accepts_connections(f"127.0.0.1:{port}"), 20, "the sink listens")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        leash.release()
-        process.kill()
-        process.wait()
 
 
 @contextmanager

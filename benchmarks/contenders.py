@@ -126,8 +126,9 @@ def take(sink: str) -> Taken:
         return msgspec.json.decode(response.read(), type=Taken)
 
 
-def _worker(job: Job, group: str) -> tuple[list[str], Mapping[str, str]]:
-    return [sys.executable, "-m", "worker", "run"], {
+def worker_settings(job: Job, group: str) -> dict[str, str]:
+    """What the worker cannot go without; all else has its default."""
+    return {
         "KAFKA_BROKERS": job.brokers,
         "KAFKA_TOPICS": job.topic,
         "KAFKA_CONSUMER_GROUP": group,
@@ -138,6 +139,10 @@ def _worker(job: Job, group: str) -> tuple[list[str], Mapping[str, str]]:
         "PORT": "0",
         "LOG_FORMAT": "json",
     }
+
+
+def _worker(job: Job, group: str) -> tuple[list[str], Mapping[str, str]]:
+    return [sys.executable, "-m", "worker", "run"], worker_settings(job, group)
 
 
 def _script(name: str) -> Callable[[Job, str], tuple[list[str], Mapping[str, str]]]:

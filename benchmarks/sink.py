@@ -5,12 +5,19 @@ Run as `python -m benchmarks.sink PORT DELAY_MS`.
 """
 
 import hashlib
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 
 import msgspec
+
+from tests.integration.harness import wait_until
+from worker.demo.broker import accepts_connections, free_port
+from worker.demo.leash import Leash
 
 
 class _Event(msgspec.Struct):
@@ -96,6 +103,21 @@ def _handler(ledger: _Ledger, delay_seconds: float) -> type[BaseHTTPRequestHandl
             pass
 
     return Handler
+
+
+@contextmanager
+def sink(delay_ms: float) -> Iterator[str]:
+    """The address of one that runs for as long as the block lasts."""
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.sink", str(port), str(delay_ms)])
+    leash = Leash(process)
+    try:
+        wait_until(lambda: accepts_connections(f"127.0.0.1:{port}"), 20, "the sink listens")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        leash.release()
+        process.kill()
+        process.wait()
 
 
 def main() -> None:
