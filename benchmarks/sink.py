@@ -80,6 +80,8 @@ class _Ledger:
 def _handler(ledger: _Ledger, delay_seconds: float) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # head and body of an answer are two writes: the second one would wait for the client to acknowledge the first
+        disable_nagle_algorithm = True
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
