@@ -143,7 +143,7 @@ def identity_doubts(config: Config, ttl_ms: int) -> list[Doubt]:
         return doubts
     if "delete" not in config.get("cleanup.policy", "").split(","):
         doubts.append(Doubt("keeps what is known of visitors for ever", "set cleanup.policy to compact,delete"))
-    retention_ms = int(config.get("retention.ms", -1))
+    retention_ms, retention_bytes = int(config.get("retention.ms", -1)), int(config.get("retention.bytes", -1))
     if 0 <= retention_ms < ttl_ms:
         doubts.append(
             Doubt(
@@ -151,4 +151,7 @@ def identity_doubts(config: Config, ttl_ms: int) -> list[Doubt]:
                 f"set it to {ttl_ms + IDENTITY_MARGIN_MS}",
             )
         )
+    if retention_bytes >= 0:
+        what = f"has retention.bytes={retention_bytes}: once a partition is as large, visitors are forgotten too early"
+        doubts.append(Doubt(what, "set it to -1"))
     return doubts

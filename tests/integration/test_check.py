@@ -37,6 +37,7 @@ from tests.integration.harness import wait_until
 from tests.integration.registry import Registry
 from tests.integration.signals import signals
 from tests.integration.test_registry import Stub
+from worker.cluster import Cluster as WorkersCluster
 from worker.demo.broker import EmbeddedKafka
 from worker.demo.jars import find_java
 
@@ -167,6 +168,54 @@ def test_retention_shorter_than_giving_up_takes_is_found(cluster: Cluster, topic
     checked = check(GIVE_UP_AFTER_SECONDS="3600")
     assert [area for area, _ in checked.findings] == ["topics"]
     assert "60 seconds, GIVE_UP_AFTER_SECONDS is 3600" in checked.findings[0][1]
+
+
+def test_how_long_the_api_may_be_away_is_said_where_batches_are_retried_for_ever(
+    cluster: Cluster, topic: str, check: Check
+) -> None:
+    usual = check().of("topics")[1]
+    assert usual["verdict"] == "ok"
+    assert f"After an outage of the API of 7 days, events of {topic}" in usual["what"]
+    cluster.set_config(topic, "retention.ms", "7200000")
+    short = check()
+    assert [result["verdict"] for result in short.of("topics")] == ["ok", "warning"]
+    assert "of 2 hours" in short.of("topics")[1]["what"]
+    assert short.exit_code == 0
+
+
+def test_an_identity_log_that_loses_visitors_is_found(cluster: Cluster, group: str, check: Check) -> None:
+    source = cluster.make_topic(partitions=2)
+    log = f"{group}.{source}.identity"
+    cluster.make_topic(name=log, cleanup_policy="compact,delete", retention_ms="86400000", retention_bytes="1000000")
+    checked = check(KAFKA_TOPICS=source)
+    assert checked.exit_code == 3
+    assert [what.removeprefix(f"{log} ").partition(":")[0] for area, what in checked.findings] == [
+        "has retention.ms=86400000, less than IDENTITY_TTL_DAYS",
+        "has retention.bytes=1000000",
+        "has 1 partitions, its source 2",
+    ]
+    warned = [result["what"] for result in checked.of("own topics") if result["verdict"] == "warning"]
+    assert ["is compacted" in warned[0], "learn that visitor again" in warned[1]] == [True, True]
+
+
+def test_a_dead_letter_topic_that_takes_no_writes_or_forgets_soon_is_found(
+    cluster: Cluster, topic: str, check: Check
+) -> None:
+    cluster.make_topic(name=own(topic), max_message_bytes="2000000", min_insync_replicas="2", retention_ms="3600000")
+    checked = check()
+    assert checked.findings == [
+        ("own topics", f"{own(topic)} has min.insync.replicas=2 and replication 1: no write to it succeeds")
+    ]
+    assert "keeps dead letters for 60 minutes" in checked.of("own topics")[1]["what"]
+
+
+def test_a_log_the_worker_made_itself_is_well(cluster: Cluster, topic: str, group: str, check: Check) -> None:
+    properties = {"bootstrap.servers": cluster.bootstrap_servers}
+    ours = WorkersCluster(properties)
+    ours.make_identity_topic(topic, f"{group}.{topic}.identity", 400 * 86_400_000)
+    ours.make_dead_letter_topic(topic, own(topic))
+    checked = check()
+    assert [result["verdict"] for result in checked.of("own topics")] == ["ok", "ok"]
 
 
 def test_offsets_that_were_deleted_unread_are_found(cluster: Cluster, topic: str, group: str, check: Check) -> None:

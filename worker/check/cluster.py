@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from worker.check.group import GROUP, LAG, judge_group, judge_lag
 from worker.check.own_topics import OWN_TOPICS, OwnTopic, judge_own, own_topics
 from worker.check.results import Result, finding, ok, skipped
-from worker.check.topics import TOPICS, TopicsSeen, judge_sources
+from worker.check.topics import TOPICS, TopicsSeen, judge_patience, judge_sources
 from worker.cluster import Cluster
 from worker.core.records import TopicPartition
 from worker.errors import KafkaUnavailableError, RightMissingError
@@ -71,6 +71,7 @@ def _topics(settings: Settings, inspector: Inspector, cluster: ClusterSeen) -> I
         yield skipped(OWN_TOPICS, "topics cannot be looked at")
         return
     yield from judge_sources(names, seen, settings.give_up_after_seconds)
+    yield from judge_patience(names, seen, settings.give_up_after_seconds)
     wanted = own_topics(names, seen, settings.identity_ttl_ms)
     yield from judge_own(
         wanted, seen, _refusals(inspector, [topic for topic in wanted if topic.name not in seen.topics])

@@ -5,9 +5,11 @@ client.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from worker.check.results import Result, finding, ok
-from worker.check.topics import TopicsSeen, described
+from worker.check.results import Result, finding, ok, warning
+from worker.check.topics import TopicsSeen, described, duration
 from worker.topics import (
+    IDENTITY_COMPACTION_MS,
+    IDENTITY_TOMBSTONES_MS,
     Config,
     Doubt,
     TopicNames,
@@ -20,16 +22,22 @@ from worker.topics import (
 
 OWN_TOPICS = "own topics"
 
+# Kafka's own week: dead letters are for somebody to look at, and few look every day.
+SHORT_LETTERS_MS = 7 * 24 * 60 * 60 * 1000
+
 
 @dataclass(frozen=True, slots=True)
 class OwnTopic:
-    """One that is there, or has to be made with `partitions` and `config`. `doubts` are about one that is there."""
+    """One that is there, or has to be made with `partitions` and `config`. `doubts` are about one that is there, and so
+    are `wishes`, which it can do without.
+    """
 
     name: str
     partitions: int
     config: Config
     rights: tuple[str, ...]
     doubts: Sequence[Doubt] = ()
+    wishes: Sequence[Doubt] = ()
 
 
 def own_topics(names: TopicNames, seen: TopicsSeen, identity_ttl_ms: int) -> list[OwnTopic]:
@@ -43,8 +51,10 @@ def own_topics(names: TopicNames, seen: TopicsSeen, identity_ttl_ms: int) -> lis
 
 def _dead_letters(names: TopicNames, source: str, seen: TopicsSeen) -> OwnTopic:
     name, of_source = names.dead_letter(source), seen.configs.get(source, {})
-    doubts = dead_letter_doubts(seen.configs.get(name, {}), of_source)
-    return OwnTopic(name, seen.topics[source].partitions, dead_letter_config(of_source), ("WRITE",), doubts)
+    config = seen.configs.get(name, {})
+    doubts = dead_letter_doubts(config, of_source)
+    wanted = dead_letter_config(of_source)
+    return OwnTopic(name, seen.topics[source].partitions, wanted, ("WRITE",), doubts, _wishes_for_letters(config))
 
 
 def _identities(names: TopicNames, source: str, seen: TopicsSeen, ttl_ms: int) -> OwnTopic:
@@ -56,7 +66,38 @@ def _identities(names: TopicNames, source: str, seen: TopicsSeen, ttl_ms: int) -
     if name in seen.topics and seen.topics[name].partitions < partitions:
         what = f"has {seen.topics[name].partitions} partitions, its source {partitions}"
         doubts.append(Doubt(what, "start the worker, which gives it those it lacks (ALTER on it), or do so yourself"))
-    return OwnTopic(name, partitions, identity_config(ttl_ms), ("READ", "WRITE"), doubts)
+    wishes = [] if fault else _wishes_for_identities(config)
+    return OwnTopic(name, partitions, identity_config(ttl_ms), ("READ", "WRITE"), doubts, wishes)
+
+
+def _wishes_for_letters(config: Config) -> list[Doubt]:
+    retention_ms, retention_bytes = int(config.get("retention.ms", -1)), int(config.get("retention.bytes", -1))
+    wishes: list[Doubt] = []
+    if 0 <= retention_ms < SHORT_LETTERS_MS:
+        what = f"keeps dead letters for {duration(retention_ms)}: what nobody has looked at by then is gone for good"
+        wishes.append(Doubt(what, "raise retention.ms; the worker makes such topics with 30 days"))
+    if retention_bytes >= 0:
+        what = (
+            f"keeps at most {retention_bytes:,} bytes a partition: many dead letters at once drive out the older ones"
+        )
+        wishes.append(Doubt(what, "set retention.bytes to -1"))
+    return wishes
+
+
+def _wishes_for_identities(config: Config) -> list[Doubt]:
+    """About those an operator has had forgotten: the same bounds that the worker's own logs are made with."""
+    wishes: list[Doubt] = []
+    if int(config.get("max.compaction.lag.ms", 0)) > IDENTITY_COMPACTION_MS:
+        what = "sets no bound to when it is compacted: who is forgotten may stay on the brokers' disks for months"
+        wishes.append(Doubt(what, f"set max.compaction.lag.ms to {IDENTITY_COMPACTION_MS}"))
+    tombstones_ms = int(config.get("delete.retention.ms", IDENTITY_TOMBSTONES_MS))
+    if tombstones_ms < IDENTITY_TOMBSTONES_MS:
+        what = (
+            f"keeps for {duration(tombstones_ms)} that somebody was forgotten: a worker that lags further behind may "
+            "learn that visitor again"
+        )
+        wishes.append(Doubt(what, f"set delete.retention.ms to {IDENTITY_TOMBSTONES_MS}"))
+    return wishes
 
 
 def judge_own(own: Sequence[OwnTopic], seen: TopicsSeen, refusals: Mapping[str, str]) -> list[Result]:
@@ -75,6 +116,13 @@ def judge_own(own: Sequence[OwnTopic], seen: TopicsSeen, refusals: Mapping[str, 
 def _wrong(topic: OwnTopic, seen: TopicsSeen) -> Iterator[Result]:
     for doubt in topic.doubts:
         yield finding(OWN_TOPICS, f"{topic.name} {doubt.what}", doubt.remedy)
+    copies = seen.topics[topic.name].replication
+    in_sync = int(seen.configs.get(topic.name, {}).get("min.insync.replicas", 1))
+    if in_sync > copies:
+        what = f"{topic.name} has min.insync.replicas={in_sync} and replication {copies}: no write to it succeeds"
+        yield finding(OWN_TOPICS, what, f"set min.insync.replicas to {copies} at most, or give it more replicas")
+    for wish in topic.wishes:
+        yield warning(OWN_TOPICS, f"{topic.name} {wish.what}", wish.remedy)
     rights = seen.rights.get(topic.name)
     lacking = [right for right in topic.rights if rights is not None and right not in rights]
     if lacking:

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from worker.check.results import Result, finding, ok
+from worker.check.results import Result, finding, ok, warning
 from worker.inspector import TopicSeen
 from worker.topics import Config, TopicNames
 
 TOPICS = "topics"
+
+# Who retries for ever counts on Kafka to keep what waits: an outage over a night is nothing unusual.
+SHORT_RETENTION_MS = 24 * 60 * 60 * 1000
 
 _SECONDS_PER_UNIT = (("days", 86_400), ("hours", 3_600), ("minutes", 60))
 
@@ -98,6 +101,33 @@ def _losses(name: str, config: Config, give_up_after_seconds: float | None) -> l
             )
         )
     return found
+
+
+def judge_patience(names: TopicNames, seen: TopicsSeen, give_up_after_seconds: float | None) -> list[Result]:
+    """How long the API may be away, where batches are retried for ever: one result for all topics, none where they are
+    given up some time (`judge_sources` has that), or where nothing is known of any.
+    """
+    configs = {name: seen.configs[name] for name in names.selected(seen.topics) if name in seen.configs}
+    if give_up_after_seconds is not None or not configs:
+        return []
+    kept_ms = {name: int(config.get("retention.ms", -1)) for name, config in configs.items()}
+    bounded = {name: each for name, each in kept_ms.items() if each >= 0}
+    forever = "GIVE_UP_AFTER_SECONDS is not set: batches are retried for ever"
+    if any(int(config.get("retention.bytes", -1)) >= 0 for config in configs.values()):
+        forever += ", and a partition that reaches its retention.bytes loses its oldest events sooner than said here"
+    if not bounded:
+        return [ok(TOPICS, f"{forever}, and what waits is kept for ever")]
+    name = min(bounded, key=lambda name: bounded[name])
+    lasts = (
+        f"{forever}. After an outage of the API of {duration(bounded[name])}, events of {name} that wait are deleted"
+    )
+    if bounded[name] >= SHORT_RETENTION_MS:
+        return [ok(TOPICS, lasts)]
+    remedy = (
+        "raise retention.ms above the longest outage that is to be survived, or set GIVE_UP_AFTER_SECONDS below it, so "
+        "that they become dead letters"
+    )
+    return [warning(TOPICS, lasts, remedy)]
 
 
 def described(topic: TopicSeen, config: Config) -> str:

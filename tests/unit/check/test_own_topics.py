@@ -60,12 +60,39 @@ def test_those_the_worker_makes_are_well() -> None:
         pytest.param(LOG, {"cleanup.policy": "delete"}, id="log not compacted"),
         pytest.param(LOG, {"cleanup.policy": "compact"}, id="log for ever"),
         pytest.param(LOG, {"retention.ms": "1000"}, id="log shorter than the time to live"),
+        pytest.param(LOG, {"retention.bytes": "1000000"}, id="log bounded in bytes"),
+        pytest.param(OWN, {"min.insync.replicas": "4"}, id="letters with more in sync than there are"),
+        pytest.param(LOG, {"min.insync.replicas": "4"}, id="log with more in sync than there are"),
     ],
 )
 def test_one_that_is_unfit_is_a_finding(own: str, wrong: Mapping[str, str]) -> None:
     [result] = judged(cluster(SOURCE, OWN, LOG, configs={**CONFIGS, own: {**CONFIGS[own], **wrong}}))[own]
     assert result.verdict is Verdict.FINDING
     assert result.remedy
+
+
+@pytest.mark.parametrize(
+    ("own", "wrong", "words"),
+    [
+        pytest.param(OWN, {"retention.ms": "86400000"}, "keeps dead letters for 24 hours", id="letters for a day"),
+        pytest.param(OWN, {"retention.bytes": "1000000"}, "1,000,000 bytes a partition", id="letters bounded in bytes"),
+        pytest.param(
+            LOG, {"max.compaction.lag.ms": str(2**63 - 1)}, "stay on the brokers' disks", id="never compacted"
+        ),
+        pytest.param(LOG, {"delete.retention.ms": "86400000"}, "learn that visitor again", id="tombstones for a day"),
+    ],
+)
+def test_one_that_could_do_better_is_a_warning(own: str, wrong: Mapping[str, str], words: str) -> None:
+    [result] = judged(cluster(SOURCE, OWN, LOG, configs={**CONFIGS, own: {**CONFIGS[own], **wrong}}))[own]
+    assert result.verdict is Verdict.WARNING
+    assert words in result.what
+    assert result.remedy
+
+
+def test_as_many_in_sync_as_there_are_replicas_is_well() -> None:
+    config = {**CONFIGS[LOG], "min.insync.replicas": "3"}
+    [result] = judged(cluster(SOURCE, OWN, LOG, configs={**CONFIGS, LOG: config}))[LOG]
+    assert result.verdict is Verdict.OK
 
 
 def test_a_log_with_fewer_partitions_than_its_source_is_a_finding() -> None:

@@ -3,7 +3,7 @@ from collections.abc import Iterable, Mapping
 import pytest
 
 from worker.check.results import Result, Verdict
-from worker.check.topics import TopicsSeen, described, duration, judge_sources
+from worker.check.topics import TopicsSeen, described, duration, judge_patience, judge_sources
 from worker.inspector import TopicSeen
 from worker.topics import TopicNames
 
@@ -101,6 +101,43 @@ def test_retention_shorter_than_giving_up_takes_is_a_finding(
     config = {SOURCE: {**CONFIG, "retention.ms": str(retention_ms)}}
     results = judge_sources(names(), cluster(SOURCE, configs=config), give_up_after_seconds)
     assert verdicts(results) == [expected]
+
+
+DAY_MS = 24 * 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("retention_ms", "expected"),
+    [
+        pytest.param(DAY_MS - 1, Verdict.WARNING, id="not even a day"),
+        pytest.param(DAY_MS, Verdict.OK, id="a day"),
+        pytest.param(-1, Verdict.OK, id="for ever"),
+    ],
+)
+def test_where_batches_are_retried_for_ever_a_retention_of_less_than_a_day_is_a_warning(
+    retention_ms: int, expected: Verdict
+) -> None:
+    config = {SOURCE: {**CONFIG, "retention.ms": str(retention_ms)}}
+    [result] = judge_patience(names(), cluster(SOURCE, configs=config), None)
+    assert result.verdict is expected
+    assert "GIVE_UP_AFTER_SECONDS is not set" in result.what
+
+
+def test_how_long_an_outage_may_last_is_said_of_the_topic_that_keeps_least() -> None:
+    configs = {SOURCE: CONFIG, "delivery-b": {**CONFIG, "retention.ms": str(2 * DAY_MS)}}
+    [result] = judge_patience(names("^delivery-"), cluster(*configs, configs=configs), None)
+    assert "After an outage of the API of 2 days, events of delivery-b" in result.what
+
+
+def test_a_bound_in_bytes_may_be_reached_sooner() -> None:
+    config = {SOURCE: {**CONFIG, "retention.bytes": "1000000"}}
+    [result] = judge_patience(names(), cluster(SOURCE, configs=config), None)
+    assert "retention.bytes" in result.what
+
+
+def test_nothing_is_said_of_an_outage_where_batches_are_given_up_or_nothing_is_known() -> None:
+    assert judge_patience(names(), cluster(SOURCE, configs={SOURCE: CONFIG}), 60) == []
+    assert judge_patience(names(), cluster(SOURCE), None) == []
 
 
 def test_all_that_is_wrong_with_a_topic_is_said() -> None:
