@@ -183,12 +183,17 @@ def at_risk(
 
 
 def at_risk_in_any_order(
-    requests: Sequence[Request], numbers: Callable[[str], int], stopped_at: float, *, answered_within_seconds: float
+    requests: Sequence[Request],
+    numbers: Callable[[str], int],
+    stopped_at: float,
+    *,
+    read_within_seconds: float = 0.0,
+    answered_within_seconds: float,
 ) -> int:
     """As `at_risk`, where several requests of one partition are on their way at once: what was answered behind one that
     was not is at risk with it. `numbers` gives an event's place in its partition.
     """
-    begun = [request for request in requests if request.started_at.monotonic <= stopped_at]
+    begun = [request for request in requests if request.started_at.monotonic <= stopped_at + read_within_seconds]
     unsure = [request for request in begun if request.ended_at.monotonic >= stopped_at - answered_within_seconds]
     first = min((numbers(each) for request in unsure for each in request.message_ids), default=None)
     told = {each for request in begun for each in request.message_ids}
