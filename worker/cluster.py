@@ -16,6 +16,7 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package does not mark what it exports again
     AdminClient,
     ConfigResource,
+    ListOffsetsResultInfo,
     NewPartitions,
     NewTopic,
     OffsetSpec,
@@ -87,6 +88,16 @@ class Cluster:
         """The last stable offset of each partition that can be asked: how far a reader of committed records gets."""
         return self._offsets(partitions, _LATEST)
 
+    def starts(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """The first offset that is kept of each partition that can be asked."""
+        return self._offsets(partitions, _EARLIEST)
+
+    def at_time(self, partitions: Iterable[TopicPartition], epoch_ms: int) -> dict[TopicPartition, tuple[int, int]]:
+        """Offset and time of the first record that is not older, without partitions that have none."""
+        spec = OffsetSpec.for_timestamp(epoch_ms)
+        found = self._listed(partitions, spec, IsolationLevel.READ_COMMITTED)
+        return {tp: (info.offset, info.timestamp) for tp, info in found.items() if info.offset >= 0}
+
     def bounds(self, tp: TopicPartition) -> tuple[int, int]:
         """The log's start and its last stable offset. Raises KafkaUnavailableError."""
         return self._offsets([tp], _EARLIEST)[tp], self._offsets([tp], _LATEST)[tp]
@@ -146,6 +157,11 @@ class Cluster:
         spec: OffsetSpec,
         isolation_level: IsolationLevel = IsolationLevel.READ_COMMITTED,
     ) -> dict[TopicPartition, int]:
+        return {tp: info.offset for tp, info in self._listed(partitions, spec, isolation_level).items()}
+
+    def _listed(
+        self, partitions: Iterable[TopicPartition], spec: OffsetSpec, isolation_level: IsolationLevel
+    ) -> dict[TopicPartition, ListOffsetsResultInfo]:
         """Leaves out partitions without an answer; raises KafkaUnavailableError if that leaves none."""
         request = {KafkaPartition(*tp): spec for tp in partitions}
         if not request:
@@ -155,11 +171,11 @@ class Cluster:
                 request, isolation_level=isolation_level, request_timeout=self._timeout_seconds
             )
         )
-        offsets: dict[TopicPartition, int] = {}
+        offsets: dict[TopicPartition, ListOffsetsResultInfo] = {}
         problem: KafkaUnavailableError | None = None
         for part, future in futures.items():
             try:
-                offsets[TopicPartition(part.topic, part.partition)] = self._result(future).offset
+                offsets[TopicPartition(part.topic, part.partition)] = self._result(future)
             except KafkaUnavailableError as error:
                 problem = error
         if problem is not None:
