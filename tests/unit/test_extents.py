@@ -18,10 +18,13 @@ DAY = 86_400_000
 
 @dataclass(slots=True)
 class Cluster:
-    """Partition 0 has a record a day from the first of June on, ten of them; its log begins at `start`. 1 is empty."""
+    """Partition 0 has a record a day from the first of June on, ten of them; its log begins at `start`. Partition 1
+    has none, or (`both`) as many.
+    """
 
     start: int = 0
     end: int = 10
+    both: bool = False
     topics: dict[str, int] = field(default_factory=lambda: {TOPIC: 2, "delivery-other": 1})
 
     def partitions(self) -> dict[str, int]:
@@ -31,7 +34,7 @@ class Cluster:
         return {tp: self.start if tp == A else 0 for tp in partitions}
 
     def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        return {tp: self.end if tp == A else 0 for tp in partitions}
+        return {tp: self.end if self.both or tp == A else 0 for tp in partitions}
 
     def at_time(self, partitions: Iterable[TopicPartition], epoch_ms: int) -> dict[TopicPartition, tuple[int, int]]:
         kept = [(offset, JUNE + offset * DAY) for offset in range(self.start, 10)]
@@ -77,9 +80,7 @@ def test_the_beginning_is_what_is_kept() -> None:
 def test_offsets_are_by_partition_or_for_all_others(
     begin: tuple[str, ...], end: tuple[str, ...], extent: Extent
 ) -> None:
-    cluster = Cluster()
-    cluster.ends = lambda partitions: dict.fromkeys(partitions, 10)  # type: ignore[method-assign]  # both have ten
-    assert found(cluster, from_offsets=begin, to_offsets=end) == extent
+    assert found(Cluster(both=True), from_offsets=begin, to_offsets=end) == extent
 
 
 def test_where_offsets_are_named_for_some_partitions_the_others_are_left_out() -> None:
