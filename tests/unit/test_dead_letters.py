@@ -10,7 +10,7 @@ from worker import __version__
 from worker.core.decoding import SchemaRef
 from worker.core.outcomes import DeadLetter, Reason, Stage
 from worker.core.records import Headers, Record, TopicPartition
-from worker.dead_letters import headers_of
+from worker.dead_letters import headers_again, headers_of, opened
 
 TP = TopicPartition("delivery-dreamdata", 3)
 FAILED_AT = 17.25
@@ -76,11 +76,8 @@ def test_what_is_not_known_has_no_header() -> None:
     assert unknown == {"dl-detail", "dl-schema", "dl-http-status", "dl-http-body"}
 
 
-@pytest.mark.parametrize(
-    "timestamp_ms", [pytest.param(-1, id="the broker has none"), pytest.param(2**62, id="beyond the calendar")]
-)
-def test_a_record_without_a_readable_time_has_no_timestamp_header(timestamp_ms: int) -> None:
-    assert "dl-timestamp" not in own(undecodable(of=record(42, timestamp_ms=timestamp_ms)))
+def test_a_record_without_a_time_has_no_timestamp_header() -> None:
+    assert "dl-timestamp" not in own(undecodable(of=record(42, timestamp_ms=-1)))
 
 
 @pytest.mark.parametrize(
@@ -89,6 +86,7 @@ def test_a_record_without_a_readable_time_has_no_timestamp_header(timestamp_ms: 
         pytest.param(0, "1970-01-01T00:00:00.000Z", id="epoch"),
         pytest.param(7, "1970-01-01T00:00:00.007Z", id="millis"),
         pytest.param(1_780_744_274_999, "2026-06-06T11:11:14.999Z", id="not rounded"),
+        pytest.param(2**62, "4611686018427387904", id="beyond the calendar"),
     ],
 )
 def test_times_are_iso_in_utc_with_milliseconds(timestamp_ms: int, text: str) -> None:
@@ -150,3 +148,71 @@ def own_bytes(detail: str, body: str, group: str) -> int:
     )
     found = headers(letter, group=group, tp=TopicPartition("t" * 249, 2**31 - 1))
     return sum(len(name) + len(value or b"") for name, value in found)
+
+
+def letter_record(headers: Headers, of: Record, offset: int = 7) -> Record:
+    """A dead letter as it lies in its topic."""
+    return Record(offset, TIME_MS + 1, of.key, of.value, headers)
+
+
+def returned(of: Record, again: DeadLetter) -> Record:
+    """A dead letter that was sent again and has failed in this way."""
+    first = opened(of)
+    assert first is not None
+    return letter_record(headers_again(again, first), of, of.offset + 1)
+
+
+def test_an_opened_letter_is_the_record_that_was_read_and_all_that_was_said() -> None:
+    source = record(42, b"\x00bytes", key=b"df_1", headers=(("trace", b"\xff"), ("none", None), ("trace", b"again")))
+    letter = opened(letter_record(headers(rejected(source)), source))
+    assert letter is not None
+    assert (letter.source, letter.record) == (TP, source)
+    assert (letter.reason, letter.detail, letter.stage, letter.schema) == (
+        "rejected",
+        "the API refused it",
+        "deliver",
+        "id:7",
+    )
+    assert (letter.http_status, letter.http_body, letter.attempts, letter.redrives) == (400, '{"error": "bad"}', 9, 0)
+    assert (letter.group, letter.worker_version) == ("dreamdata-worker", __version__)
+    assert letter.first_failed_at_ms == wall_ms(FAILED_AT)
+
+
+def test_of_a_letter_that_failed_again_the_last_failure_is_told() -> None:
+    lies = letter_record(headers(rejected()), record(42))
+    letter = opened(returned(lies, undecodable("other bytes", of=lies)))
+    assert letter is not None
+    assert (letter.reason, letter.detail, letter.stage, letter.http_status, letter.http_body) == (
+        "undecodable",
+        "other bytes",
+        "decode",
+        None,
+        "",
+    )
+
+
+@pytest.mark.parametrize("missing", ["dl-reason", "dl-topic", "dl-partition", "dl-offset", "dl-group"])
+def test_a_record_that_does_not_name_its_source_is_no_letter(missing: str) -> None:
+    whole = headers(rejected())
+    assert opened(record(1, headers=tuple(each for each in whole if each[0] != missing))) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dl-partition", b"-1"),
+        ("dl-offset", b"4 2"),
+        ("dl-offset", b"9" * 20),
+        ("dl-offset", "\u0664".encode()),
+        ("dl-offset", None),
+        ("dl-timestamp", b"yesterday"),
+        ("dl-timestamp", b"2026-06-06T11:11:14"),
+        ("dl-redrives", b"\xff"),
+        ("dl-http-status", b"teapot"),
+        ("dl-topic", b""),
+        ("dl-topic", b"t" * 250),
+    ],
+)
+def test_a_header_that_no_worker_writes_makes_it_no_letter(name: str, value: bytes | None) -> None:
+    whole = headers(rejected())
+    assert opened(record(1, headers=tuple((each, value if each == name else was) for each, was in whole))) is None
