@@ -3,24 +3,20 @@
 A log is gone through from its beginning, because nobody but the producer knows which partition a visitor is in.
 """
 
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from worker.cluster import Cluster, Offsets
+from worker.cluster import Cluster
 from worker.core.decoding import DecodeError, Event, Plan, SchemaRef, framing
 from worker.core.records import Record, TopicPartition
 from worker.core.start_offsets import OffsetReset, start_of
-from worker.errors import KafkaUnavailableError, NoSuchSchemaError, SchemaUnavailableError, SettingsError
+from worker.errors import NoSuchSchemaError, SchemaUnavailableError, SettingsError
 from worker.ranges import Bounds, records_of
 from worker.registry import Registry
 from worker.topics import TopicNames
 from worker.visitors.traces import USER_PREFIX, Trace
-
-COORDINATOR_SECONDS = 10.0
-_AGAIN_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +93,7 @@ class Searcher:
         if not log.partitions:
             return []
         topic_id = self._cluster.topic_ids([log.source])[log.source]
-        offsets = self._offsets(group, log.sources)
-        if missing := [tp for tp in log.sources if tp not in offsets]:
-            raise KafkaUnavailableError(f"no offsets of {', '.join(map(str, missing))} could be had")
+        offsets = self._cluster.offsets_in_time(group, log.sources)
         found: list[Trace] = []
         for tp in log.sources:
             at = offsets[tp]
@@ -109,17 +103,6 @@ class Searcher:
                 trace.take(record)
             found.append(trace)
         return found
-
-    def _offsets(self, group: str, partitions: list[TopicPartition]) -> dict[TopicPartition, Offsets]:
-        """A broker that has just started has no coordinator for the group yet: a few seconds are waited for one."""
-        deadline = time.monotonic() + COORDINATOR_SECONDS
-        while True:
-            try:
-                return self._cluster.offsets(group, partitions)
-            except KafkaUnavailableError:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(_AGAIN_SECONDS)
 
     def letters(self, topic: str, reader: "Reader") -> Letters:
         """What a dead-letter topic still holds of the visitor."""
