@@ -5,12 +5,14 @@ work is done in `worker.visitors`.
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from worker.cli.reading import kafka
 
 if TYPE_CHECKING:
     from worker.cluster import Cluster
@@ -85,7 +87,7 @@ def show(
     from worker.visitors import words
 
     settings, cluster, visitor = _begin(visitor_id, config, by_user_id=by_user_id)
-    with _kafka(settings):
+    with kafka(settings):
         logs, searcher = _logs(settings, cluster, topic), _searcher(settings, cluster, visitor)
         traces = [(log, trace) for log in logs for trace in _traces(settings, searcher, log)]
     found = [(log, trace) for log, trace in traces if trace.entries]
@@ -114,7 +116,7 @@ def forget(*, visitor_id: str, by_user_id: bool, topic: str | None, yes: bool, c
     from worker.visitors import words
 
     settings, cluster, visitor = _begin(visitor_id, config, by_user_id=by_user_id)
-    with _kafka(settings):
+    with kafka(settings):
         logs, searcher = _logs(settings, cluster, topic), _searcher(settings, cluster, visitor)
         traces = {log.name: _traces(settings, searcher, log) for log in logs}
     for log in logs:
@@ -127,7 +129,7 @@ def forget(*, visitor_id: str, by_user_id: bool, topic: str | None, yes: bool, c
     if not yes and not _confirmed(visitor):
         click.echo("Nothing was written.")
         return
-    with _kafka(settings):
+    with kafka(settings):
         written = [_forget_in(settings, cluster, log, visitor) for log in logs if log.partitions]
         left = [_letters_left(settings, searcher, log) for log in logs]
     if not all(written):
@@ -220,16 +222,3 @@ def _confirmed(visitor: str) -> bool:
     if not sys.stdin.isatty():
         raise click.UsageError("Nobody can be asked, because standard input is no terminal: --yes says it is meant.")
     return click.confirm(f"Forget {visitor}?")
-
-
-@contextmanager
-def _kafka(settings: "Settings") -> Iterator[None]:
-    from worker.errors import KafkaUnavailableError
-
-    try:
-        yield
-    except KafkaUnavailableError as error:
-        raise click.ClickException(
-            f"Kafka at {','.join(settings.kafka_brokers)} cannot be read: {error}. Check KAFKA_BROKERS, KAFKA_TLS_*, "
-            "KAFKA_SASL_* and the ACLs that the README lists"
-        ) from error

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from worker.cli.reading import kafka
+
 if TYPE_CHECKING:
     from worker.render.sources import Rendered, Selection
     from worker.settings import Settings
@@ -102,18 +104,12 @@ def render(
 
 
 def _rendered(settings: "Settings", file: Path | None, wanted: "Selection") -> "Rendered":
-    from worker.errors import KafkaUnavailableError
     from worker.render.sources import rendered_file, rendered_range
 
     if file is not None:
         return rendered_file(settings, str(file), _content(file), wanted)
-    try:
+    with kafka(settings):
         return rendered_range(settings, wanted, default_count=_DEFAULT_COUNT)
-    except KafkaUnavailableError as error:
-        raise click.ClickException(
-            f"Kafka at {','.join(settings.kafka_brokers)} cannot be read: {error}. Check KAFKA_BROKERS, KAFKA_TLS_*, "
-            "KAFKA_SASL_* and the ACLs that the README lists"
-        ) from error
 
 
 def _content(file: Path) -> bytes:
