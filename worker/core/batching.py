@@ -200,7 +200,7 @@ class Span:
     def _tally(self) -> Counter[tuple[Outcome, Reason]]:
         """How many of its records ended in which outcome, for which reason: adds up to `records`."""
         outcomes = Counter((Outcome.FILTERED, reason) for _, reason in self.filtered)
-        outcomes.update((Outcome.DEAD_LETTERED, letter.reason) for letter in self.dead_letters)
+        outcomes.update((letter.outcome, letter.reason) for letter in self.dead_letters)
         if self.delivered:
             outcomes[Outcome.DELIVERED, Reason.DELIVERED] = self.delivered.total()
         return outcomes

@@ -175,3 +175,13 @@ class Identities:
         if user_id and state.user_id and user_id != state.user_id:
             return {}
         return state.traits
+
+
+class Remembered(Identities):
+    """Visitors as they are known, to be asked and not taught: what an old event says was said too late."""
+
+    def learn(self, visitor: str, user_id: str | None, traits: Traits, *, at_ms: int, offset: int) -> None:
+        """Learns nothing."""
+
+    def forget(self, visitor: str, *, offset: int) -> None:
+        """Forgets nobody."""

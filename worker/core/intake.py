@@ -8,9 +8,14 @@ knows better.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+import msgspec
+
+from worker.core.batching import Item
 from worker.core.decisions import Decider
 from worker.core.decoding import DecodeError, Event, Plan, SchemaRef, framing
+from worker.core.identity import Identities
 from worker.core.lanes import Decision, Lane
 from worker.core.outcomes import DeadLetter, Reason, Stage
 from worker.core.pace import Pace
@@ -19,6 +24,18 @@ from worker.core.records import Record, TopicPartition
 # Is shown every decision, with the event where there is one to be read; nothing depends on what it makes of it. A
 # record that was decided too early, its schema being unknown at first, is shown again.
 Witness = Callable[[TopicPartition, Record, Event | None, Decision], None]
+
+
+class Origin(NamedTuple):
+    """What a dead letter was at first: the source's record, where it lay, and who is known there."""
+
+    tp: TopicPartition
+    record: Record
+    identities: Identities
+
+
+# Opens a dead letter that is to be decided again; or says at once what becomes of it.
+Reopen = Callable[[TopicPartition, Record, float], Origin | Reason | DeadLetter]
 
 # How long the registry's "no such schema" is believed, and how often a lane full of undecodable records asks again.
 ASK_AGAIN_SECONDS = 30.0
@@ -35,12 +52,13 @@ class _SchemaMissingError(Exception):
 @dataclass(slots=True)
 class Intake:
     """`wanted` are the schemas to fetch, emptied by whoever fetches; `unavailable` says why the ones asked for are not
-    here yet. `pace` None: as fast as it goes.
+    here yet. `pace` None: as fast as it goes. With `reopen` the records are dead letters.
     """
 
     decider: Decider
     witness: Witness | None = None
     pace: Pace | None = None
+    reopen: Reopen | None = None
     plans: dict[SchemaRef, Plan] = field(default_factory=dict)
     unknown: dict[SchemaRef, tuple[float, str]] = field(default_factory=dict)
     asked: set[SchemaRef] = field(default_factory=set)
@@ -85,7 +103,10 @@ class Intake:
         while lane.backlog and (self.pace is None or self.pace.allows(now)):
             record = lane.backlog[0]
             try:
-                event, decision = self._decide(lane, record, now)
+                if self.reopen is None:
+                    event, decision = self._decide(lane, lane.tp, record, lane.identities, now)
+                else:
+                    event, decision = self._decide_again(lane, record, self.reopen(lane.tp, record, now), now)
             except _SchemaMissingError as missing:
                 self._wait_for(missing.ref, lane, now)
                 return
@@ -148,7 +169,20 @@ class Intake:
             self.asked.add(ref)
             self.wanted.append(ref)
 
-    def _decide(self, lane: Lane, record: Record, now: float) -> tuple[Event | None, Decision]:
+    def _decide_again(
+        self, lane: Lane, record: Record, found: Origin | Reason | DeadLetter, now: float
+    ) -> tuple[Event | None, Decision]:
+        """As its source's record was decided; what becomes of it is the dead letter's own."""
+        if not isinstance(found, Origin):
+            return None, found
+        event, decision = self._decide(lane, found.tp, found.record, found.identities, now)
+        if isinstance(decision, Item | DeadLetter):
+            decision = msgspec.structs.replace(decision, record=record)
+        return event, decision
+
+    def _decide(
+        self, lane: Lane, tp: TopicPartition, record: Record, identities: Identities, now: float
+    ) -> tuple[Event | None, Decision]:
         """Raises _SchemaMissingError; the record then stays where it is."""
         if record.value is None:
             return None, Reason.NULL_VALUE
@@ -167,7 +201,7 @@ class Intake:
         lane.undecodable_in_a_row = 0
         if lane.suspects:
             lane.acquit(now)
-        return event, self.decider.decide(lane.tp, record, event, lane.identities, schema=ref, now=now)
+        return event, self.decider.decide(tp, record, event, identities, schema=ref, now=now)
 
     def event_of(self, record: Record) -> Event | None:
         """The event of a record, read once more for somebody to look at; None where it cannot be read. Changes nothing,

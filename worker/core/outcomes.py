@@ -30,6 +30,7 @@ class Reason(StrEnum):
     UNMAPPED = "unmapped"
     SWITCHED_OFF = "switched-off"
     NOT_SELECTED = "not-selected"
+    EXHAUSTED = "exhausted"
 
     UNDECODABLE = "undecodable"
     UNKNOWN_SCHEMA = "unknown-schema"
@@ -73,6 +74,16 @@ class DeadLetter(msgspec.Struct, frozen=True):
     def size(self) -> int:
         """Bytes of the record and what is added to it: what it weighs in memory and in a transaction, roughly."""
         return self.record.size + LETTER_HEADERS_BYTES
+
+    @property
+    def outcome(self) -> Outcome:
+        """Of one that a redrive leaves out: it was not asked for, and goes back into its topic as it is."""
+        return Outcome.FILTERED if self.reason is Reason.NOT_SELECTED else Outcome.DEAD_LETTERED
+
+
+def left_out(record: Record, now: float) -> DeadLetter:
+    """What becomes of a dead letter that was not asked for: the offset moves past it, so it is written again."""
+    return DeadLetter(record, Reason.NOT_SELECTED, Stage.DECODE, "", now)
 
 
 class Verdict(Enum):
