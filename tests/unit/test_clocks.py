@@ -16,6 +16,7 @@ ALLOWED = {
     "sender.py": "sentAt",
     "sandbox/app.py": "the time of a request on the activity page",
     "running.py": "the time of an outcome that `tap` shows",
+    "cli/dead_letters/options.py": "how old a dead letter is, and what `2h` ago was",
     "cli/emit.py": "the timestamp of a test event",
     "demo/show.py": "the timestamps of the demo's events",
 }

@@ -23,6 +23,9 @@ COMMANDS: Mapping[str, Place] = {
     "emit": Place("worker.cli.emit", "emit", "Publish a test event, to see it on its way."),
     "render": Place("worker.cli.render", "render", "Show what would be sent for a range or a file. Sends nothing."),
     "tap": Place("worker.cli.tap", "tap", "Watch what becomes of events in a running worker, live."),
+    "dead-letters": Place(
+        "worker.cli.dead_letters", "dead_letters", "List what could not be delivered, show it, send it again."
+    ),
     "identity": Place("worker.cli.identity", "identity", "Show what is known of a visitor, or forget it."),
     "sandbox": Place("worker.cli.sandbox", "sandbox", "Stand in for the Dreamdata API on this machine."),
     "demo": Place("worker.cli.demo", "demo", "Show all of it together: real Kafka, the sandbox, a site's events."),

@@ -42,7 +42,7 @@ class Pictures:
             "partition": moment.tp.partition,
             "offset": moment.record.offset,
             "detail": moment.detail,
-            "input": None if event is None else _shown(_input(event), reveal=reveal),
+            "input": None if event is None else _shown(in_signals_words(event), reveal=reveal),
             "consent": None if event is None else self._consent(event),
             "payload": None if moment.payload is None else _shown(msgspec.json.decode(moment.payload), reveal=reveal),
             "answer": None if moment.reply is None else _answer(moment.reply, reveal=reveal),
@@ -57,7 +57,7 @@ class Pictures:
         return stage | ({ALWAYS_GRANTED: True} if ALWAYS_GRANTED in stage else {})
 
 
-def _input(event: Event) -> Stage:
+def in_signals_words(event: Event) -> Stage:
     """In Signal's words, absent fields left out."""
     timestamp = None if event.timestamp_ms is None else Timestamps().text(event.timestamp_ms)
     fields: Stage = {

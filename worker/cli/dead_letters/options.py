@@ -1,0 +1,137 @@
+"""The options that the commands about dead letters share, and what they mean."""
+
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from worker.cli.reading import kafka
+
+if TYPE_CHECKING:
+    from worker.cluster import Cluster
+    from worker.core.records import TopicPartition
+    from worker.letters.selection import Place, Selection
+    from worker.letters.sources import LetterTopic, Reader
+    from worker.settings import Settings
+
+_REASONS = ("undecodable", "unknown-schema", "invalid-event", "too-large", "rejected", "gave-up")
+_PLACE = re.compile(r"(\d{1,10}):(\d{1,19})(?:-(\d{1,19}))?")
+
+
+def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What all of them take."""
+    for add in (
+        click.option(
+            "--config", type=click.Path(path_type=Path), help="A TOML file of settings; the environment wins over it."
+        ),
+        click.option("--topic", help="Of this topic alone.  [default: all of KAFKA_TOPICS]"),
+    ):
+        command = add(command)
+    return command
+
+
+def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which letters are meant: all that pass every option given."""
+    for add in (
+        click.option("--until", metavar="TIME", help="Failed first before this, likewise."),
+        click.option(
+            "--since",
+            metavar="TIME",
+            help="Failed first at or after this: 2026-06-01, 2026-06-01T10:00Z or 2h (ago); UTC unless a zone is said.",
+        ),
+        click.option(
+            "--offset",
+            "places",
+            multiple=True,
+            metavar="P:OFFSET[-LAST]",
+            help="This one, or all from OFFSET to LAST; may be given again.",
+        ),
+        click.option(
+            "--status", "statuses", multiple=True, type=int, help="The API's last answer; may be given again."
+        ),
+        click.option("--reason", "reasons", multiple=True, type=click.Choice(_REASONS), help="May be given again."),
+    ):
+        command = add(command)
+    return command
+
+
+def max_redrives_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--max-redrives",
+        type=click.IntRange(1),
+        default=3,
+        show_default=True,
+        help="One that was sent again so often is exhausted.",
+    )(command)
+
+
+def selection_of(
+    *, reasons: Sequence[str], statuses: Sequence[int], places: Sequence[str], since: str | None, until: str | None
+) -> "Selection":
+    from worker.letters.moments import moment_ms
+    from worker.letters.selection import Selection
+
+    def moment(option: str, text: str | None) -> int | None:
+        try:
+            return None if text is None else moment_ms(text, now_ms())
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint=option) from None
+
+    return Selection(
+        frozenset(reasons),
+        frozenset(statuses),
+        tuple(map(place_of, places)),
+        moment("--since", since),
+        moment("--until", until),
+    )
+
+
+def place_of(text: str) -> "Place":
+    from worker.letters.selection import Place
+
+    found = _PLACE.fullmatch(text)
+    if found is None:
+        raise click.UsageError(f"{text!r} is no place: PARTITION:OFFSET, as 0:17, is what `list` shows.")
+    first = int(found[2])
+    return Place(int(found[1]), first, int(found[3] or first))
+
+
+def begin(topic: str | None, config: Path | None) -> "tuple[Settings, Cluster, list[LetterTopic]]":
+    """The settings, and the dead-letter topics that are meant."""
+    from worker.cluster import Cluster
+    from worker.kafka import client_properties
+    from worker.letters.sources import topics_of
+    from worker.settings import load
+
+    settings = load(os.environ, config, api_key_required=False)
+    cluster = Cluster(client_properties(settings))
+    with kafka(settings):
+        return settings, cluster, topics_of(cluster, settings.topic_names(), topic)
+
+
+def reader_of(settings: "Settings", cluster: "Cluster") -> "Reader":
+    from worker.kafka import consumer_properties
+    from worker.letters.sources import Reader
+
+    return Reader(cluster, consumer_properties(settings))
+
+
+def redriven_to(settings: "Settings", reader: "Reader", topics: "list[LetterTopic]") -> "dict[TopicPartition, int]":
+    """Nothing where the group may not be asked for: then all are said to wait."""
+    from worker.errors import KafkaUnavailableError
+    from worker.letters.selection import redrive_group
+
+    try:
+        return reader.redriven_to(settings.kafka_consumer_group, topics)
+    except KafkaUnavailableError as error:
+        group = redrive_group(settings.kafka_consumer_group)
+        click.echo(f"Note: how far a redrive is cannot be told: {error} (group {group}, DESCRIBE)", err=True)
+        return {}
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,92 @@
+"""Reads dead-letter topics, and how far a redrive is with them. Blocks; prints and writes nothing."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from worker.cluster import Cluster
+from worker.core.records import Record, TopicPartition
+from worker.errors import SettingsError
+from worker.letters.selection import redrive_group
+from worker.ranges import Bounds, records_of
+from worker.topics import TopicNames
+
+
+@dataclass(frozen=True, slots=True)
+class LetterTopic:
+    """A topic's dead letters. `partitions` 0: there is no such topic, or this user may not see it."""
+
+    source: str
+    name: str
+    partitions: int
+
+    @property
+    def tps(self) -> list[TopicPartition]:
+        return [TopicPartition(self.name, partition) for partition in range(self.partitions)]
+
+
+def topics_of(cluster: Cluster, names: TopicNames, wanted: str | None) -> list[LetterTopic]:
+    """Of all that the settings mean; or of `wanted`, which may be named by itself or by its source.
+
+    Raises SettingsError, or KafkaUnavailableError.
+    """
+    existing = cluster.partitions()
+    sources = names.selected(existing)
+    if wanted is not None:
+        sources = [_source(wanted, names, [*sources, *existing])]
+    if not sources:
+        raise SettingsError([f"KAFKA_TOPICS: no topic matches {names.wanted[0]} (or this user may not see it)"])
+    return [
+        LetterTopic(source, names.dead_letter(source), existing.get(names.dead_letter(source), 0)) for source in sources
+    ]
+
+
+def _source(wanted: str, names: TopicNames, candidates: list[str]) -> str:
+    for source in candidates:
+        if names.dead_letter(source) == wanted:
+            return source
+    if names.is_own(wanted):
+        raise SettingsError(
+            [f"--topic: {wanted} is a topic of the worker's own, and not the dead letters of any other"]
+        )
+    return wanted
+
+
+class Reader:
+    """`properties` are the consumer's, whose group is named and never joined."""
+
+    def __init__(self, cluster: Cluster, properties: Mapping[str, Any]) -> None:
+        self._cluster = cluster
+        self._properties = properties
+
+    def redriven_to(self, group: str, topics: list[LetterTopic]) -> dict[TopicPartition, int]:
+        """Where a redrive of this group would begin, of each partition that one has begun with.
+
+        Raises KafkaUnavailableError, also without the right to ask for that group.
+        """
+        partitions = [tp for topic in topics for tp in topic.tps]
+        found = self._cluster.offsets_in_time(redrive_group(group), partitions) if partitions else {}
+        return {tp: offsets.committed for tp, offsets in found.items() if offsets.committed is not None}
+
+    def records(self, topics: list[LetterTopic]) -> Iterator[tuple[TopicPartition, Record]]:
+        """All that is there, partition after partition, each as far as its end when it is begun."""
+        for topic in topics:
+            for tp in topic.tps:
+                log_start, end = self._cluster.bounds(tp)
+                with closing(records_of(self._properties, tp, Bounds(log_start, end, log_start))) as records:
+                    for record in records:
+                        yield tp, record
+
+    def record(self, tp: TopicPartition, offset: int) -> Record:
+        """The one at this offset. Raises SettingsError where there is none, and says what there is."""
+        log_start, end = self._cluster.bounds(tp)
+        if not log_start <= offset < end:
+            there = f"offsets {log_start} to {end - 1}" if log_start < end else "nothing"
+            raise SettingsError([f"{tp} holds {there}: there is no dead letter at {offset}"])
+        with closing(records_of(self._properties, tp, Bounds(log_start, end, offset))) as records:
+            found = next(records, None)
+        if found is None or found.offset != offset:
+            next_one = f"the next one is at {found.offset}" if found else "nothing comes after it"
+            raise SettingsError([f"{tp} has no dead letter at {offset}, only a transaction's mark; {next_one}"])
+        return found
