@@ -1,5 +1,6 @@
 """The same offsets give the same events, whatever was killed when or moved: a rough run beside a calm one."""
 
+import json
 import random
 
 import pytest
@@ -16,7 +17,9 @@ from worker.sandbox import Sandbox
 PARTITIONS = 2
 EVENTS = 6_000
 KILLS = 6
-QUICK_SESSION = '{"session.timeout.ms": 3000, "heartbeat.interval.ms": 500}'
+QUICK_SESSION = {"session.timeout.ms": 3_000, "heartbeat.interval.ms": 500}
+EAGER = {**QUICK_SESSION, "partition.assignment.strategy": "range"}
+SOAK = pytest.mark.soak
 DENIED = {"consent": {**GRANTED, "marketing": False}}
 
 
@@ -45,8 +48,16 @@ def wait_requests(sandbox: Sandbox, more: int) -> None:
     wait_until(lambda: len(sandbox.ledger.requests()) >= wanted, 60, f"{wanted} requests")
 
 
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        pytest.param({"KAFKA_CLIENT": json.dumps(QUICK_SESSION)}, id="cooperative-sticky"),
+        pytest.param({"KAFKA_CLIENT": json.dumps(EAGER)}, id="eager", marks=SOAK),
+        pytest.param({"KAFKA_GROUP_PROTOCOL": "consumer"}, id="kip-848", marks=SOAK),
+    ],
+)
 def test_workers_killed_and_moved_at_random_send_what_one_left_alone_sends(
-    cluster: Cluster, start_worker: StartWorker, request: pytest.FixtureRequest
+    cluster: Cluster, start_worker: StartWorker, request: pytest.FixtureRequest, protocol: dict[str, str]
 ) -> None:
     seed = random.SystemRandom().randrange(10**6)
     request.node.add_report_section("call", "seed", str(seed))
@@ -54,6 +65,7 @@ def test_workers_killed_and_moved_at_random_send_what_one_left_alone_sends(
     topic = cluster.make_topic(PARTITIONS)
     cluster.produce(topic, traffic(chance))
     calm, rough = cluster.unique("calm"), cluster.unique("rough")
+    cluster.set_group_config(rough, "consumer.session.timeout.ms", "3000")  # for KIP-848 the broker's to say
     with Sandbox(max_events=100_000) as left_alone, Sandbox(max_events=100_000) as battered:
         start_worker(KAFKA_TOPICS=topic, KAFKA_CONSUMER_GROUP=calm, DREAMDATA_URL=left_alone.url)
         wait_until(lambda: settled(cluster, calm, topic), 60, "all is committed")
@@ -64,7 +76,7 @@ def test_workers_killed_and_moved_at_random_send_what_one_left_alone_sends(
                 KAFKA_CONSUMER_GROUP=rough,
                 DREAMDATA_URL=battered.url,
                 BATCH_MAX_EVENTS="20",
-                KAFKA_CLIENT=QUICK_SESSION,
+                **protocol,
             )
 
         put_faults(battered, {"delay_ms": 40})
