@@ -450,10 +450,11 @@ MUTANTS = (
     Mutant(
         "identity written outside the transaction",
         COMMITTER,
-        "            self._produce(producer, topic, tp.partition, visitor, change.state, headers)\n",
-        "            outside = Producer(self._properties)\n"
-        "            self._produce(outside, topic, tp.partition, visitor, change.state, headers)\n"
-        "            outside.flush()\n",
+        "                self._produce(producer, record)\n",
+        "                identity = record.to.refusal is HoldReason.IDENTITY_REFUSED\n"
+        "                outside = Producer(self._properties) if identity else producer\n"
+        "                self._produce(outside, record)\n"
+        "                outside.flush()\n",
         "leaked: what is known runs ahead of what is delivered, and other bodies are sent after a crash",
         killers=("tests/crash/test_refused_writes.py",),
     ),

@@ -15,8 +15,6 @@ from worker.core.pipeline import Pipeline
 from worker.core.records import Record, TopicPartition
 
 NOW = 0.0
-# So the next commit need not wait for its turn: they are rationed by time, and time stands still.
-LONG_AGO = float("-inf")
 
 # All at once would do, but a lane is made for a few spans, not for thousands.
 CHUNK_RECORDS = 1_000
@@ -92,7 +90,7 @@ def rehearse(pipeline: Pipeline, tp: TopicPartition, records: Sequence[Record], 
 def _work(pipeline: Pipeline, find: Find) -> list[Batch]:
     """Turns until there is nothing more to be done; returns the batches that went out."""
     batches: list[Batch] = []
-    while commands := pipeline.ticked(NOW):
+    while commands := pipeline.ticked(NOW) or _commits(pipeline):
         wanted: list[SchemaRef] = []
         for command in commands:
             match command:
@@ -100,12 +98,18 @@ def _work(pipeline: Pipeline, find: Find) -> list[Batch]:
                     batches.append(batch)
                     pipeline.answered(batch, TAKEN, NOW)
                 case Commit():
-                    pipeline.committed(command, LONG_AGO)
+                    pipeline.committed(command, NOW)
                 case FetchSchema(ref):
                     wanted.append(ref)
         for answer in find(wanted) if wanted else ():
             _take_in(pipeline, answer)
     return batches
+
+
+def _commits(pipeline: Pipeline) -> list[Commit]:
+    """What is settled. It would not get its turn by itself: commits are rationed by time, and time stands still."""
+    commit = pipeline.last_commit(pipeline.lanes)
+    return [] if commit is None else [commit]
 
 
 def _take_in(pipeline: Pipeline, answer: SchemaAnswer) -> None:
