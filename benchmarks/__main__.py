@@ -8,8 +8,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -17,6 +18,8 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from rich.console import Console
 
 from benchmarks import enrichment, restore
+from benchmarks.backfill import EVENTS, paces
+from benchmarks.backfill_report import backfill_table
 from benchmarks.contenders import CONTENDERS, Course, Job
 from benchmarks.report import differences, table
 from benchmarks.sink import sink
@@ -24,9 +27,14 @@ from benchmarks.traffic import events, fill
 from tests.integration.registry import Registry
 from worker.demo.broker import EmbeddedKafka
 from worker.demo.jars import find_java
+from worker.demo.site import Produced
 from worker.settings.table import shipped_schemas
 
 TOPIC = "delivery-benchmark"
+SCENARIOS = ("contenders", "identities", "backfill")
+
+# so many records of the demo's site
+Encoded = Callable[[int], Iterator[Produced]]
 
 
 @contextmanager
@@ -50,17 +58,48 @@ def of_identities(brokers: str, visitors: int) -> str:
     )
 
 
+def contend(console: Console, job: Job, partitions: int, rounds: int, only: Sequence[str], encoded: Encoded) -> bool:
+    """The worker against the scripts, in turn; whether all delivered the same events."""
+    count = job.records
+    deliverable, size = fill(job.brokers, job.topic, partitions, encoded(count))
+    console.print(
+        f"{count:,} events of {size / count:.0f} bytes in {partitions} partitions, {deliverable:,} of them for the "
+        f"API; {os.cpu_count()} cores, shared with Kafka, registry and API"
+    )
+    course, runs = Course(job), []
+    chosen = [contender for contender in CONTENDERS if not only or contender.name in only]
+    for number in range(1, rounds + 1):
+        for contender in chosen:
+            done = course.run(contender, f"{contender.name}-{number}")
+            console.print(f"round {number}: {contender.name}: {done.cpu_seconds / count * 1e6:.1f} µs an event")
+            runs.append(done)
+    console.print(table(runs, count, partitions))
+    problems = differences(runs, deliverable)
+    for problem in problems:
+        console.print(problem, style="bold red")
+    return not problems
+
+
 @click.command()
-@click.option("--events", "count", default=400_000, show_default=True, help="Records in the topic.")
+@click.option("--scenario", "scenarios", multiple=True, type=click.Choice(SCENARIOS), help="All when not given.")
+@click.option("--events", "count", default=400_000, show_default=True, help="Records for the contenders.")
 @click.option("--partitions", default=4, show_default=True)
-@click.option("--rounds", default=3, show_default=True, help="How often each contender runs, in turn.")
-@click.option("--delay-ms", default=50.0, show_default=True, help="How long the API takes for an answer.")
+@click.option("--rounds", default=3, show_default=True, help="How often each one runs, in turn.")
+@click.option("--delay-ms", default=50.0, show_default=True, help="How long the contenders' API takes for an answer.")
 @click.option("--visitors", default=1_000_000, show_default=True, help="Entries of the identity log that is restored.")
 @click.option("--only", multiple=True, help="A contender's name; all when not given.")
-def main(count: int, partitions: int, rounds: int, delay_ms: float, visitors: int, only: tuple[str, ...]) -> None:
-    """CPU an event, rate, memory and body fill of the worker against two scripts, in one run."""
-    console = Console(width=110)
-    chosen = [contender for contender in CONTENDERS if not only or contender.name in only]
+def main(
+    scenarios: tuple[str, ...],
+    count: int,
+    partitions: int,
+    rounds: int,
+    delay_ms: float,
+    visitors: int,
+    only: tuple[str, ...],
+) -> None:
+    """CPU an event, rate, memory and body fill of the worker against two scripts, and what a backfill costs."""
+    console, same = Console(width=110), True
+    wanted = scenarios or SCENARIOS
     with (
         tempfile.TemporaryDirectory(prefix="dreamdata-worker-bench-") as folder,
         EmbeddedKafka.start(java=find_java(os.environ)) as kafka,
@@ -70,24 +109,16 @@ def main(count: int, partitions: int, rounds: int, delay_ms: float, visitors: in
         schema = (shipped_schemas() / "signal_event.avsc").read_text()
         client = SchemaRegistryClient({"url": schemas.url})
         schema_id = client.register_schema(f"{TOPIC}-value", Schema(schema, "AVRO"))
-        deliverable, size = fill(kafka.bootstrap_servers, TOPIC, partitions, events(count, schema, schema_id))
-        console.print(
-            f"{count:,} events of {size / count:.0f} bytes in {partitions} partitions, {deliverable:,} of them for the "
-            f"API, which answers after {delay_ms:g} ms; {os.cpu_count()} cores, shared with Kafka, registry and API"
-        )
-        course = Course(Job(kafka.bootstrap_servers, TOPIC, schemas.url, url, count, Path(folder)))
-        runs = []
-        for number in range(1, rounds + 1):
-            for contender in chosen:
-                done = course.run(contender, f"{contender.name}-{number}")
-                console.print(f"round {number}: {contender.name}: {done.cpu_seconds / count * 1e6:.1f} µs an event")
-                runs.append(done)
-        console.print(of_identities(kafka.bootstrap_servers, visitors))
-    console.print(table(runs, count, partitions))
-    problems = differences(runs, deliverable)
-    for problem in problems:
-        console.print(problem, style="bold red")
-    sys.exit(1 if problems else 0)
+        encoded = partial(events, schema_text=schema, schema_id=schema_id)
+        job = Job(kafka.bootstrap_servers, TOPIC, schemas.url, url, count, Path(folder))
+        if "contenders" in wanted:
+            same = contend(console, job, partitions, rounds, only, encoded)
+        if "identities" in wanted:
+            console.print(of_identities(kafka.bootstrap_servers, visitors))
+        if "backfill" in wanted:
+            records = list(encoded(max(EVENTS.values())))
+            console.print(backfill_table(paces(job, records, rounds, console.print)))
+    sys.exit(0 if same else 1)
 
 
 if __name__ == "__main__":
