@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from worker.api import Api
+from worker.client_properties import client_properties, consumer_properties
 from worker.cluster import Cluster
 from worker.committer import Committer
 from worker.core.consent import Consent
@@ -19,7 +20,7 @@ from worker.core.pace import Pace
 from worker.core.pipeline import Pipeline
 from worker.facts import Answered, Inbox
 from worker.identity_log import IdentityLog, LogFinding
-from worker.kafka import Consumer, client_properties, consumer_properties
+from worker.kafka import Consumer
 from worker.loop import Edges, Loop
 from worker.outgoing import DeadLetterWriter, IdentityWriter, Writer
 from worker.planners import LivePlanner, Planner

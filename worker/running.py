@@ -16,10 +16,10 @@ import structlog
 
 from worker import logs
 from worker.assembly import Job, close, edges_of, mapping_of, patience_seconds, pipeline_of, revoke_seconds
+from worker.client_properties import consumer_properties
 from worker.core.pipeline import Pipeline
 from worker.core.reports import describe
 from worker.facts import Inbox
-from worker.kafka import consumer_properties
 from worker.loop import Loop
 from worker.metrics import Metrics
 from worker.reporter import Reporter

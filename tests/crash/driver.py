@@ -29,11 +29,11 @@ from worker.assembly import (
     pipeline_of,
     revoke_seconds,
 )
+from worker.client_properties import client_properties, consumer_properties
 from worker.committer import Committed, Committer
 from worker.core.outcomes import Verdict
 from worker.core.records import TopicPartition
 from worker.facts import Answered, Fact
-from worker.kafka import client_properties, consumer_properties
 from worker.loop import Loop
 from worker.metrics import Metrics
 from worker.reporter import Reporter

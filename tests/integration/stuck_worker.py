@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from worker import logs
 from worker.assembly import edges_of, live_job, mapping_of, patience_seconds, pipeline_of, revoke_seconds
+from worker.client_properties import consumer_properties
 from worker.committer import Committer
 from worker.core.commands import Commit
 from worker.facts import Inbox
-from worker.kafka import consumer_properties
 from worker.loop import Loop
 from worker.metrics import Metrics
 from worker.reporter import Reporter

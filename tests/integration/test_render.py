@@ -20,10 +20,10 @@ from tests.integration.registry import Registry
 from tests.integration.signals import MOMENT, signal, signals
 from tests.integration.test_delivery import settled
 from worker.__main__ import main
+from worker.client_properties import consumer_properties
 from worker.core.records import TopicPartition
 from worker.demo.broker import free_port
 from worker.errors import KafkaUnavailableError, SettingsError
-from worker.kafka import consumer_properties
 from worker.ranges import Bounds, read_range
 from worker.render.expected import parsed
 from worker.render.lines import SENT_AT, BodyLine, RecordLine

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from worker.client_properties import client_properties, consumer_properties
 from worker.core.records import Record
-from worker.kafka import client_properties, consumer_properties, record_of
+from worker.kafka import record_of
 from worker.settings import Settings, load
 
 NEEDED = {"DREAMDATA_API_KEY": "abc123", "CONSENT_CATEGORIES": "not-required"}

@@ -12,9 +12,9 @@ from worker.check.cluster import examine_cluster, read_topics
 from worker.check.mapping import judge_mapping
 from worker.check.results import Result, finding, ok, skipped, warning
 from worker.check.schemas import judge_schema
+from worker.client_properties import client_properties, consumer_properties
 from worker.errors import SchemaUnavailableError, SettingsError
 from worker.inspector import Inspector, try_consumer
-from worker.kafka import client_properties, consumer_properties
 from worker.registry import Registry
 from worker.schema_directory import SchemaFile, schema_files
 from worker.settings import API_KEY_MISSING, API_KEY_PLACE, Settings

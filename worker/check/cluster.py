@@ -9,11 +9,11 @@ from worker.check.group import GROUP, LAG, judge_group, judge_lag
 from worker.check.own_topics import OWN_TOPICS, OwnTopic, judge_own, own_topics
 from worker.check.results import Result, finding, ok, skipped
 from worker.check.topics import TOPICS, TopicsSeen, judge_patience, judge_sources
+from worker.client_properties import client_properties, consumer_properties
 from worker.cluster import Cluster
 from worker.core.records import TopicPartition
 from worker.errors import KafkaUnavailableError, RightMissingError
 from worker.inspector import ClusterSeen, Inspector, NoAnswer, Trouble
-from worker.kafka import client_properties, consumer_properties
 from worker.settings import Settings
 from worker.transactions import try_transactional_id
 

@@ -104,9 +104,9 @@ def _published(
     settings: "Settings", topic: str, made: Call, events: Sequence[Mapping[str, object]]
 ) -> list[dict[str, object]]:
     """The events' ids and where they are. Shipped schema only, whatever SCHEMA_DIR holds."""
+    from worker.client_properties import client_properties
     from worker.emit.publisher import Publisher
     from worker.encoding import single_object_encoder
-    from worker.kafka import client_properties
     from worker.settings.table import shipped_schemas
 
     if not (settings.schema_dir / _SCHEMA).is_file():

@@ -139,9 +139,9 @@ def forget(*, visitor_id: str, by_user_id: bool, topic: str | None, yes: bool, c
 
 
 def _begin(visitor_id: str, config: Path | None, *, by_user_id: bool) -> tuple["Settings", "Cluster", str]:
+    from worker.client_properties import client_properties
     from worker.cluster import Cluster
     from worker.core.identity import visitor_of
-    from worker.kafka import client_properties
     from worker.settings import load
 
     visitor = visitor_of(None, visitor_id) if by_user_id else visitor_of(visitor_id, None)
@@ -177,7 +177,7 @@ def _logs(settings: "Settings", cluster: "Cluster", topic: str | None) -> list["
 
 
 def _searcher(settings: "Settings", cluster: "Cluster", visitor: str) -> "Searcher":
-    from worker.kafka import consumer_properties
+    from worker.client_properties import consumer_properties
     from worker.visitors.sources import Searcher
 
     return Searcher(cluster, consumer_properties(settings), visitor)
@@ -189,7 +189,7 @@ def _traces(settings: "Settings", searcher: "Searcher", log: "Log") -> list["Tra
 
 def _forget_in(settings: "Settings", cluster: "Cluster", log: "Log", visitor: str) -> bool:
     """Whether all of it was written; says what."""
-    from worker.kafka import client_properties
+    from worker.client_properties import client_properties
     from worker.visitors import words
     from worker.visitors.forgetting import forget
 

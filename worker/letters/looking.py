@@ -7,12 +7,12 @@ from types import TracebackType
 from typing import Self
 
 from worker.assembly import pipeline_of, registry_of
+from worker.client_properties import consumer_properties
 from worker.cluster import Cluster
 from worker.core.decoding import Plan, SchemaAnswer, SchemaRef
 from worker.core.identity import Remembered, visitor_of
 from worker.core.records import Record, TopicPartition
 from worker.dead_letters import Letter
-from worker.kafka import consumer_properties
 from worker.letters.known import known_of
 from worker.letters.reopening import Reopener, Visitors
 from worker.letters.selection import Ownership, Selection

@@ -10,12 +10,12 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from worker.assembly import pipeline_of, registry_of
+from worker.client_properties import client_properties, consumer_properties
 from worker.cluster import Cluster
 from worker.core.decoding import SchemaAnswer, SchemaRef
 from worker.core.pipeline import Pipeline
 from worker.core.records import TopicPartition
 from worker.errors import SettingsError
-from worker.kafka import client_properties, consumer_properties
 from worker.ranges import Bounds, find_bounds, find_partition, read_range
 from worker.render.asking import ENOUGH_TRIES, answers
 from worker.render.inputs import read_events

@@ -102,8 +102,8 @@ def place_of(text: str) -> "Place":
 
 def begin(topic: str | None, config: Path | None) -> "tuple[Settings, Cluster, list[LetterTopic]]":
     """The settings, and the dead-letter topics that are meant."""
+    from worker.client_properties import client_properties
     from worker.cluster import Cluster
-    from worker.kafka import client_properties
     from worker.letters.sources import topics_of
     from worker.settings import load
 
@@ -114,7 +114,7 @@ def begin(topic: str | None, config: Path | None) -> "tuple[Settings, Cluster, l
 
 
 def reader_of(settings: "Settings", cluster: "Cluster") -> "Reader":
-    from worker.kafka import consumer_properties
+    from worker.client_properties import consumer_properties
     from worker.letters.sources import Reader
 
     return Reader(cluster, consumer_properties(settings))
