@@ -28,6 +28,8 @@ from worker.errors import KafkaStoppedError, SettingsError
 # How often the positions of quiet partitions are looked at: they move past transaction markers without any record.
 POSITIONS_INTERVAL_SECONDS = 0.25
 GATHER_SECONDS = 0.005
+# How long the broker's answer to a new client may take.
+ASK_SECONDS = 5.0
 
 _ONE_ID_TWICE = ". Usually another process has the same group.instance.id: KAFKA_CLIENT must give each its own"
 
@@ -47,6 +49,9 @@ class Listener(Protocol):
     def refused(self, tp: TopicPartition | None, detail: str) -> None:
         """To read it, or (None) to join the group: not allowed. Said once."""
 
+    def shut_out(self, detail: str) -> None:
+        """Every partition is lost, and none comes until the right to the group is back."""
+
     def kafka_trouble(self, detail: str, *, cause: bool) -> None:
         """Something is wrong that mends itself or must be mended; said again while it lasts. On any thread."""
 
@@ -63,7 +68,9 @@ class Consumer:
     """One member of the group."""
 
     def __init__(self, properties: Mapping[str, Any], listener: Listener) -> None:
+        self._properties = properties
         self._listener = listener
+        self._topics: Sequence[str] = ()
         strategy = properties.get("partition.assignment.strategy", COOPERATIVE)
         self._eager = properties["group.protocol"] == "classic" and strategy != COOPERATIVE
         self._started: dict[TopicPartition, int] = {}
@@ -72,12 +79,16 @@ class Consumer:
         self._hint = _ONE_ID_TWICE if "group.instance.id" in properties else ""
         self._fatal: KafkaError | None = None
         self._looked_at = float("-inf")
+        self._consumer = self._client()
+
+    def _client(self) -> KafkaConsumer:
         try:
-            self._consumer = KafkaConsumer({**properties, "error_cb": self._on_error}, logger=getLogger("librdkafka"))
+            return KafkaConsumer({**self._properties, "error_cb": self._on_error}, logger=getLogger("librdkafka"))
         except KafkaException as error:
             raise SettingsError([f"KAFKA_CLIENT: {error.args[0].str()}"]) from error
 
     def subscribe(self, topics: Sequence[str]) -> None:
+        self._topics = topics
         self._consumer.subscribe(
             list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
@@ -97,10 +108,37 @@ class Consumer:
                 of_partition = read[where] = []
             of_partition.append(record_of(message))
         if self._fatal is not None:
-            raise KafkaStoppedError(f"Kafka says this client cannot go on: {self._fatal.str()}{self._hint}")
+            self._begin_again(self._fatal)
         # named once a chunk and not once a record
         records = {TopicPartition(topic or "", partition or 0): chunk for (topic, partition), chunk in read.items()}
         return Chunk(records, self._positions() if not records else {})
+
+    def _begin_again(self, fatal: KafkaError) -> None:
+        """Under KIP-848 a refused right to the group is the end of a client: a successor goes on asking for it.
+
+        Librdkafka says that it is fatal, but not why other than in words, so the successor has to find out, before it
+        joins: a fenced static member must not come back. KafkaStoppedError where that was not the reason.
+        """
+        successor = self._client()
+        if not self._may_not_join(successor):
+            successor.close()
+            raise KafkaStoppedError(f"Kafka says this client cannot go on: {fatal.str()}{self._hint}")
+        # before the old one is closed, which may tell of a revocation: nothing could be committed
+        self._listener.shut_out(advised("GROUP_AUTHORIZATION_FAILED", fatal.str()))
+        self._consumer.close()
+        self._consumer, self._fatal, self._joined = successor, None, False
+        self._started.clear()
+        self._paused.clear()
+        self.subscribe(self._topics)
+
+    @staticmethod
+    def _may_not_join(client: KafkaConsumer) -> bool:
+        """Whether the broker refuses to name the group's coordinator, which a new client asks for by itself."""
+        return any(
+            error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+            for message in client.consume(1, ASK_SECONDS)
+            if (error := message.error()) is not None
+        )
 
     def _positions(self) -> dict[TopicPartition, int]:
         now = time.monotonic()

@@ -259,6 +259,10 @@ class Loop:
     def refused(self, tp: TopicPartition | None, detail: str) -> None:
         self._reporter.refused(tp, detail)
 
+    def shut_out(self, detail: str) -> None:
+        self.lost(list(self._pipeline.lanes))
+        self._reporter.refused(None, detail)
+
     def kafka_trouble(self, detail: str, *, cause: bool) -> None:
         self._inbox.put(KafkaTrouble(detail) if cause else KafkaUnreachable(detail))
 
