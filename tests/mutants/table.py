@@ -386,8 +386,8 @@ MUTANTS = (
     Mutant(
         "identity learned from its own record",
         DECISIONS,
-        '        if event.type != "identify":\n            known',
-        "        if event.type:\n            known",
+        "        if event.type == IDENTIFY:\n            return own or None\n",
+        "",
         "leaked: a forwarded identify carries what it did not say",
     ),
     Mutant(
@@ -400,9 +400,23 @@ MUTANTS = (
     Mutant(
         "identity of another user attached",
         IDENTITY,
-        "        if user_id and state.user_id and user_id != state.user_id:\n            return {}\n",
+        "        if user_id and state.user_id and user_id != state.user_id:\n            return None\n",
         "",
         "leaked: A's email on B's events, in a shared browser",
+    ),
+    Mutant(
+        "what is not chosen forgotten",
+        IDENTITY,
+        "        if len(traits) == len(state.traits):\n",
+        "        if traits:\n",
+        "lost: traits that TRAITS will name again",
+    ),
+    Mutant(
+        "a state taken for ready as it was learned",
+        IDENTITY,
+        "if known.startswith(_READY) else",
+        "if known else",
+        "other bodies after a restart: traits in the order they came in",
     ),
     Mutant(
         "another user's traits kept",

@@ -8,11 +8,27 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import GRANTED, TIME_MS, TP, TTL_MS, answer, pipeline, signal
+from tests.builders import (
+    GRANTED,
+    SCHEMA,
+    TIME_MS,
+    TP,
+    TTL_MS,
+    answer,
+    event,
+    pipeline,
+    policy,
+    record,
+    signal,
+)
+from worker.core.batching import Item
 from worker.core.commands import Commit, Deliver
+from worker.core.decisions import Decider
+from worker.core.identity import Identities
 from worker.core.lanes import Limits
 from worker.core.records import Record
 from worker.core.restoring import Entry, Restoration
@@ -122,8 +138,8 @@ class Partition:
         made.assigned([TP])
         made.restored(TP, start, start, restoration.known, "topic-id")
         now = 0.0
-        for record in self.records[start : start + reads]:
-            made.received({TP: [record]}, {}, now)
+        for each in self.records[start : start + reads]:
+            made.received({TP: [each]}, {}, now)
             while commands := [each for each in made.ticked(now) if isinstance(each, Deliver | Commit)]:
                 for command in commands:
                     if isinstance(command, Deliver):
@@ -191,3 +207,40 @@ def test_a_group_that_is_moved_back_knows_what_it_knew_there(
     partition.live(len(seen), len(seen))
 
     assert_as_expected(partition, seen)
+
+
+def value(number: int) -> object:
+    return [None, number, f"é{number}", {"in": [number, None]}][number % 4]
+
+
+@given(
+    wanted=st.sampled_from([("email", "name"), ("name", "phone", "email"), None]),
+    seen=st.lists(
+        st.tuples(
+            st.sampled_from(["identify", "track", "track"]),
+            st.dictionaries(st.sampled_from(["email", "name", "phone"]), st.integers(0, 9).map(value), max_size=3),
+        ),
+        max_size=20,
+    ),
+)
+def test_what_rides_is_the_state_s_and_the_event_s_own_traits_in_the_order_of_the_settings(
+    wanted: tuple[str, ...] | None, seen: list[tuple[str, dict[str, object]]]
+) -> None:
+    """To the byte, however often it has ridden already."""
+    decider, identities = Decider(policy(traits=wanted)), Identities(TTL_MS)
+    state: dict[str, object] = {}
+    for offset, (kind, own) in enumerate(seen):
+        sent = event(type=kind, event=None if kind == "identify" else "Lead Generated", traits=own)
+        decision = decider.decide(TP, record(offset), sent, identities, schema=SCHEMA, now=0.0)
+        chosen = {name: own[name] for name in wanted or own if name in own}
+        if kind == "identify":
+            for name, each in chosen.items():
+                state.pop(name, None)
+                state |= {} if each is None else {name: each}
+            continue
+        riding = {**state, **{name: each for name, each in chosen.items() if each is not None}}
+        riding = {name: riding[name] for name in wanted or riding if name in riding}
+        assert isinstance(decision, Item)
+        assert decision.identified is bool(riding)
+        expected = b',"traits":%b}' % msgspec.json.encode(riding) if riding else b'.000Z"}'
+        assert decision.payload.endswith(expected)

@@ -28,6 +28,7 @@ def test_an_operator_s_tombstone_says_up_to_where() -> None:
         pytest.param(b"jane", STATE, HEADERS, id="no-visitor"),
         pytest.param(b"a:\xff", STATE, HEADERS, id="key-no-utf-8"),
         pytest.param(b"a:jane", STATE[:-3], HEADERS, id="truncated"),
+        pytest.param(b"a:jane", b" " + STATE, HEADERS, id="ready-to-ride"),
         pytest.param(b"a:jane", b"", HEADERS, id="empty"),
         pytest.param(b"a:jane", b"\xff\xfe", HEADERS, id="garbage"),
         pytest.param(b"a:jane", b"[" * 100_000, HEADERS, id="deep"),

@@ -189,18 +189,21 @@ class Decider:
 
     def _traits(
         self, event: Event, visitor: str, identities: Identities, timestamp_ms: int, offset: int
-    ) -> Traits | None:
+    ) -> Traits | msgspec.Raw | None:
         """The event's own, over what is known of its visitor; None where there is nothing of either."""
-        traits: Traits = {}
+        own: Traits = {}
         if event.traits:
-            traits = {key: value for key, value in self._chosen(event.traits).items() if value is not None}
-        if event.type != "identify":
-            known = identities.traits_for(visitor, event.user_id, at_ms=timestamp_ms, offset=offset)
-            if known:
-                traits = self._chosen({**known, **traits} if traits else known)
-        return traits or None
+            own = {key: value for key, value in self._chosen(event.traits).items() if value is not None}
+        if event.type == IDENTIFY:
+            return own or None
+        known = identities.traits_for(visitor, event.user_id, self._chosen, at_ms=timestamp_ms, offset=offset)
+        if not own or known is None:
+            return own or known
+        return self._chosen({**msgspec.json.decode(known, type=Traits), **own})
 
-    def _encoded(self, event: Event, name: str, message_id: str, timestamp: str, traits: Traits | None) -> bytes:
+    def _encoded(
+        self, event: Event, name: str, message_id: str, timestamp: str, traits: Traits | msgspec.Raw | None
+    ) -> bytes:
         kind = event.type
         assert kind is not None  # narrowed by `_decide`
         context, at_top = event.context, traits
@@ -221,7 +224,7 @@ class Decider:
             context or None,
         )
         try:
-            encoded = encode(payload, event.properties, traits)
+            encoded = encode(payload, event.properties, None if isinstance(traits, msgspec.Raw) else traits)
         except NotJsonError as error:
             raise _invalid(f"{error} in what would be sent") from None
         if len(encoded) > self._largest_bytes:

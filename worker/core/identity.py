@@ -2,9 +2,10 @@
 
 One `Identities` belongs to one lane and is asked in offset order: what offset n teaches is known at n+1 and never
 before. Memory is one JSON text a visitor rather than objects, because there may be a million of them; the same text is
-what the identity log keeps.
+what the identity log keeps, and what rides on an event is cut out of it.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -15,6 +16,10 @@ MAX_STATE_BYTES = 32 * 1024
 
 # The key of the log's records. Nobody's id is as long; but a record that the log refuses would hold its partition.
 MAX_VISITOR_CHARACTERS = 32 * 1024
+
+# What a state in memory begins with once its traits are, byte for byte, what rides on an event. To JSON it is nothing;
+# in the log it has no place, because the next process may choose others.
+_READY = b" "
 
 Traits = dict[str, object]
 
@@ -28,6 +33,14 @@ class State(msgspec.Struct, array_like=True, gc=False):
     user_id: str | None
     identified_at_ms: int
     traits: Traits
+
+
+class _Riding(msgspec.Struct, array_like=True, gc=False):
+    """A State with its traits as the JSON they are: objects would be made only to be written again."""
+
+    user_id: str | None
+    identified_at_ms: int
+    traits: msgspec.Raw
 
 
 class IdentityChange(NamedTuple):
@@ -59,6 +72,7 @@ class Known(NamedTuple):
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(State).decode
+_decode_riding = msgspec.json.Decoder(_Riding).decode
 
 
 def visitor_of(anonymous_id: str | None, user_id: str | None) -> str | None:
@@ -74,7 +88,7 @@ def is_state(state: bytes) -> bool:
         _decode(state)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
-    return True
+    return not state.startswith(_READY)
 
 
 class Identities:
@@ -155,26 +169,41 @@ class Identities:
     def take_changes(self, offset: int) -> list[IdentityChange]:
         """What has changed since it was taken last, in offset order, with the record at `offset`."""
         for visitor in self._by_hand:
-            self._change(offset, visitor, self._known.get(visitor))
+            known = self._known.get(visitor)
+            self._change(offset, visitor, known and known.removeprefix(_READY))
         changes, self.changes, self._by_hand = self.changes, [], []
         return changes
 
-    def traits_for(self, visitor: str, user_id: str | None, *, at_ms: int, offset: int) -> Traits:
-        """The traits that may ride on an event of this visitor and user at this time; empty where nothing is known, or
-        of somebody else.
+    def traits_for(
+        self, visitor: str, user_id: str | None, chosen: Callable[[Traits], Traits], *, at_ms: int, offset: int
+    ) -> msgspec.Raw | None:
+        """The `chosen` of the traits that may ride on an event of this visitor and user at this time, as JSON; None
+        where nothing is known, or of somebody else. `chosen` is the same at every call: what it makes of a state is
+        kept.
 
         A state older than the time-to-live, by event time, is forgotten on the way.
         """
         known = self._known.get(visitor)
         if known is None:
-            return {}
-        state = _decode(known)
+            return None
+        state = _decode_riding(known)
         if at_ms - state.identified_at_ms > self._ttl_ms:
             self.forget(visitor, offset=offset)
-            return {}
+            return None
         if user_id and state.user_id and user_id != state.user_id:
-            return {}
-        return state.traits
+            return None
+        return state.traits if known.startswith(_READY) else self._make_ready(visitor, known, chosen)
+
+    def _make_ready(self, visitor: str, known: bytes, chosen: Callable[[Traits], Traits]) -> msgspec.Raw | None:
+        state = _decode(known)
+        traits = chosen(state.traits)
+        if not traits:
+            return None
+        # where more was learned than is chosen now, the rest is not to be forgotten
+        if len(traits) == len(state.traits):
+            state.traits = traits
+            self._known[visitor] = _READY + _encode(state)
+        return msgspec.Raw(_encode(traits))
 
 
 class Remembered(Identities):

@@ -80,7 +80,7 @@ class Payload(msgspec.Struct, omit_defaults=True, rename="camel", gc=False):
     message_id: str = ""
     timestamp: str = ""
     properties: dict[str, object] | None = None
-    traits: dict[str, object] | None = None
+    traits: dict[str, object] | msgspec.Raw | None = None
     context: dict[str, object] | None = None
 
 

@@ -15,7 +15,8 @@ def jane() -> Identities:
 
 
 def traits(identities: Identities, user_id: str | None = "user-123", at_ms: int = TIME_MS) -> dict[str, object]:
-    return identities.traits_for(VISITOR, user_id, at_ms=at_ms, offset=9)
+    riding = identities.traits_for(VISITOR, user_id, dict, at_ms=at_ms, offset=9)
+    return {} if riding is None else msgspec.json.decode(riding, type=dict[str, object])
 
 
 def test_traits_merge_and_newer_wins() -> None:
@@ -130,11 +131,36 @@ def test_a_change_holds_the_whole_state_as_json() -> None:
     assert msgspec.json.decode(jane().changes[-1].state or b"") == ["user-123", TIME_MS, JANE]
 
 
-def test_the_traits_handed_out_cannot_change_what_is_known() -> None:
-    identities = jane()
-    traits(identities).clear()
+def email_alone(known: dict[str, object]) -> dict[str, object]:
+    return {"email": known["email"]}
 
-    assert traits(identities) == JANE
+
+def test_what_rides_is_what_is_chosen_each_time_and_what_is_not_chosen_is_not_forgotten() -> None:
+    identities = jane()
+    for _ in range(3):
+        riding = identities.traits_for(VISITOR, None, email_alone, at_ms=TIME_MS, offset=2)
+        assert riding is not None
+        assert bytes(riding) == b'{"email":"jane.doe@acme.com"}'
+    identities.learn(VISITOR, None, {"company": "Acme Inc"}, at_ms=TIME_MS, offset=3)
+
+    assert traits(identities) == {**JANE, "company": "Acme Inc"}
+
+
+def test_a_visitor_who_is_known_by_an_id_alone_gives_no_traits() -> None:
+    identities = jane()
+    identities.learn(VISITOR, None, {"email": None, "name": None}, at_ms=TIME_MS, offset=2)
+
+    assert identities.traits_for(VISITOR, None, dict, at_ms=TIME_MS, offset=3) is None
+    assert len(identities) == 1
+
+
+def test_what_goes_into_the_log_says_nothing_of_what_has_ridden() -> None:
+    identities = Identities(TTL_MS)
+    identities.forget_by_hand(VISITOR, until=8)
+    identities.learn(VISITOR, "user-123", dict(JANE), at_ms=TIME_MS, offset=9)
+    traits(identities)
+
+    assert {change.state for change in identities.take_changes(9)} == {jane().changes[-1].state}
 
 
 def test_an_identify_that_leaves_nothing_forgets_the_visitor() -> None:
@@ -150,7 +176,7 @@ def test_a_trait_too_large_to_learn_leaves_what_was_known_of_it() -> None:
     identities.learn("a:x", "user-1", {"name": "Jane Doe"}, at_ms=1, offset=1)
     identities.learn("a:x", "user-1", {"name": "J" * MAX_STATE_BYTES}, at_ms=2, offset=2)
 
-    assert identities.traits_for("a:x", "user-1", at_ms=3, offset=3) == {"name": "Jane Doe"}
+    assert identities.traits_for("a:x", "user-1", dict, at_ms=3, offset=3) == msgspec.Raw(b'{"name":"Jane Doe"}')
     assert identities.traits_refused == 1
 
 
