@@ -78,6 +78,17 @@ def test_a_visitor_expires_by_event_time(age_ms: int, *, known: bool) -> None:
     assert len(identities) == (1 if known else 0)
 
 
+def test_a_visitor_expires_by_its_own_events_alone() -> None:
+    """Others' events tell nothing of how late its own may come; what is forgotten because of them would depend on who
+    else is remembered.
+    """
+    identities = jane()
+    identities.learn("a:other", "user-9", dict(JANE), at_ms=TIME_MS + 9 * TTL_MS, offset=2)
+    assert identities.traits_for("a:other", None, dict, at_ms=TIME_MS + 9 * TTL_MS, offset=3) is not None
+
+    assert traits(identities) == JANE
+
+
 def test_expiry_is_a_change_at_the_offset_of_the_event_that_showed_it() -> None:
     identities = jane()
     identities.changes.clear()
