@@ -1,9 +1,10 @@
 import gc
+import platform
 from collections.abc import Iterator
 
 import pytest
 
-from worker.running import calm_the_collector
+from worker.running import bound_the_allocator, calm_the_collector
 
 
 @pytest.fixture(autouse=True)
@@ -25,3 +26,7 @@ def test_collections_are_rare_while_a_backlog_is_worked_off() -> None:
     usual, _, _ = gc.get_threshold()
     calm_the_collector()
     assert gc.get_threshold()[0] >= 10 * usual
+
+
+def test_the_c_library_is_told_to_let_memory_go_where_it_can_be_told() -> None:
+    assert bound_the_allocator() is (platform.libc_ver()[0] == "glibc")
