@@ -13,6 +13,7 @@ import itertools
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tenacity import RetryCallState, Retrying, wait_exponential
 
@@ -25,8 +26,10 @@ from worker.core.decoding import (
     SchemaUnknown,
 )
 from worker.errors import NoSuchSchemaError, SchemaUnavailableError, SettingsError
-from worker.registry import Registry, RegistryConfig
 from worker.schema_directory import load_directory
+
+if TYPE_CHECKING:
+    from worker.registry import Registry
 
 _THREADS = 3
 
@@ -45,13 +48,13 @@ class Schemas:
 
     Jobs wait in one queue by the time they are due and not in threads, so that a schema whose every try fails keeps no
     other one waiting. `clock` is the loop's, monotonic, in seconds. Raises SettingsError if a file of the directory is
-    no Avro schema, naming all of them.
+    no Avro schema, naming all of them. Whoever gives it a `registry` has it closed with it.
     """
 
     def __init__(
         self,
         directory: Path,
-        registry: RegistryConfig | None,
+        registry: "Registry | None",
         report: Callable[[SchemaAnswer], None],
         clock: Callable[[], float],
         *,
@@ -61,7 +64,7 @@ class Schemas:
     ) -> None:
         self._directory = directory
         self._local = load_directory(directory)
-        self._registry = None if registry is None else Registry(registry)
+        self._registry = registry
         self._report = report
         self._clock = clock
         self._unknown_recheck_seconds = unknown_recheck_seconds

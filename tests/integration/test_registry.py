@@ -14,6 +14,7 @@ from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegis
 from tests.builders_avro import confluent, encode, guid_header, record, schema_of, shipped_schema, signal_record
 from tests.integration.harness import wait_until
 from tests.integration.registry import Registry
+from worker import registry as client
 from worker.core.decoding import (
     DecodeError,
     SchemaAnswer,
@@ -23,7 +24,6 @@ from worker.core.decoding import (
     SchemaUnknown,
     framing,
 )
-from worker.registry import RegistryConfig
 from worker.schemas import Schemas
 
 GUID = UUID("89791762-2336-186f-9674-299b90a802e2")
@@ -45,7 +45,7 @@ class Answers(list[SchemaAnswer]):
 @contextmanager
 def asking(url: str | None, directory: Path = SHIPPED, **config: Any) -> Iterator[tuple[Schemas, Answers]]:
     answers = Answers()
-    registry = None if url is None else RegistryConfig(url, **config)
+    registry = None if url is None else client.Registry(client.RegistryConfig(url, **config))
     schemas = Schemas(
         directory,
         registry,

@@ -68,6 +68,17 @@ def test_help_imports_no_command_and_no_heavy_library() -> None:
     assert run.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_worker_without_a_registry_does_not_load_its_client() -> None:
+    code = (
+        "import sys, worker.cli.run, worker.assembly as a\n"
+        "from worker.settings import load\n"
+        "assert a.registry_of(load({'CONSENT_CATEGORIES': 'not-required'}, None, api_key_required=False)) is None\n"
+        "print(sorted(n for n in sys.modules if n in ('worker.registry', 'authlib', 'httpx2', 'cryptography')))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"
+
+
 def test_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended("--version") == 0
     assert capsys.readouterr().out == f"dreamdata-worker, version {__version__}\n"

@@ -6,6 +6,7 @@ sent, made or committed. No judgement of what was answered in here, and no layou
 
 import time
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from worker.assembly import mapping_of, registry_of
 from worker.check.cluster import examine_cluster, read_topics
@@ -15,10 +16,12 @@ from worker.check.schemas import judge_schema
 from worker.client_properties import client_properties, consumer_properties
 from worker.errors import SchemaUnavailableError, SettingsError
 from worker.inspector import Inspector, try_consumer
-from worker.registry import Registry
 from worker.schema_directory import SchemaFile, schema_files
 from worker.settings import API_KEY_MISSING, API_KEY_PLACE, Settings
 from worker.settings.sources import SecretFileError, read_secret
+
+if TYPE_CHECKING:
+    from worker.registry import Registry
 
 SETTINGS, KEY, API, NETWORK, REGISTRY, SCHEMAS = "settings", "key", "api", "network", "registry", "schemas"
 MAX_SUBJECTS = 50
@@ -41,13 +44,12 @@ def examine(settings: Settings, *, offline: bool) -> Iterator[Result]:
     yield from judge_mapping(settings, mapping_of(settings))
 
 
-def _clients(settings: Settings) -> tuple[Inspector, Registry | None]:
+def _clients(settings: Settings) -> tuple[Inspector, "Registry | None"]:
     try_consumer(consumer_properties(settings))
-    config = registry_of(settings)
-    return Inspector(client_properties(settings)), None if config is None else Registry(config)
+    return Inspector(client_properties(settings)), registry_of(settings)
 
 
-def _network(settings: Settings, inspector: Inspector, registry: Registry | None) -> Iterator[Result]:
+def _network(settings: Settings, inspector: Inspector, registry: "Registry | None") -> Iterator[Result]:
     seen = inspector.look()
     yield from examine_cluster(settings, inspector, seen)
     if registry is None:
@@ -83,7 +85,7 @@ def _key(settings: Settings) -> Result:
     return ok(KEY, f"DREAMDATA_API_KEY is set {settings.origin('dreamdata_api_key')}")
 
 
-def _registry(settings: Settings, registry: Registry, topics: Iterable[str]) -> Iterator[Result]:
+def _registry(settings: Settings, registry: "Registry", topics: Iterable[str]) -> Iterator[Result]:
     """The subjects of the topics first: where there are very many, the others are left out."""
     deadline = time.monotonic() + REGISTRY_SECONDS
     try:
@@ -100,7 +102,7 @@ def _registry(settings: Settings, registry: Registry, topics: Iterable[str]) -> 
         yield _subject(settings, registry, name, matters=name in expected)
 
 
-def _subject(settings: Settings, registry: Registry, name: str, *, matters: bool) -> Result:
+def _subject(settings: Settings, registry: "Registry", name: str, *, matters: bool) -> Result:
     try:
         subject = registry.latest(name)
     except SchemaUnavailableError as error:

@@ -203,15 +203,14 @@ def _forget_in(settings: "Settings", cluster: "Cluster", log: "Log", visitor: st
 def _letters_left(settings: "Settings", searcher: "Searcher", log: "Log") -> int:
     """How many dead letters are known to hold the visitor still; says which."""
     from worker.assembly import registry_of
-    from worker.registry import Registry
     from worker.schema_directory import load_directory
     from worker.visitors import words
     from worker.visitors.sources import Reader
 
-    config = registry_of(settings)
+    found = registry_of(settings)
     topic = settings.topic_names().dead_letter(log.source)
     local = load_directory(settings.schema_dir)
-    with closing(Registry(config)) if config else nullcontext() as registry:
+    with closing(found) if found else nullcontext() as registry:
         letters = searcher.letters(topic, Reader(local, registry))
     for line in words.letters_in_words(topic, letters):
         click.echo(line)

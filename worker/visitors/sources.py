@@ -6,7 +6,7 @@ A log is gone through from its beginning, because nobody but the producer knows 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from worker.cluster import Cluster
 from worker.core.decoding import DecodeError, Event, Plan, SchemaRef, framing
@@ -14,9 +14,11 @@ from worker.core.records import Record, TopicPartition
 from worker.core.start_offsets import OffsetReset, start_of
 from worker.errors import NoSuchSchemaError, SchemaUnavailableError, SettingsError
 from worker.ranges import Bounds, records_of
-from worker.registry import Registry
 from worker.topics import TopicNames
 from worker.visitors.traces import USER_PREFIX, Trace
+
+if TYPE_CHECKING:
+    from worker.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ class Reader:
     not at all once it does not answer.
     """
 
-    def __init__(self, local: Mapping[SchemaRef, Plan], registry: Registry | None) -> None:
+    def __init__(self, local: Mapping[SchemaRef, Plan], registry: "Registry | None") -> None:
         self._plans: dict[SchemaRef, Plan | None] = dict(local)
         self._registry = registry
 
