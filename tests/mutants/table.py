@@ -117,6 +117,13 @@ MUTANTS = (
         "self._begin(lanes)",
         "doubled: what the other lanes had delivered before the rebalance",
     ),
+    Mutant(
+        "commit as large as all lanes together",
+        PIPELINE,
+        "            commit_bytes += share.extra_bytes\n",
+        "",
+        "stalled: a transaction that never gets through before its time-out",
+    ),
     # epochs
     Mutant(
         "late answer settles a newer span",
@@ -459,6 +466,20 @@ MUTANTS = (
         '"\\n".join(message_ids)',
         "str(len(list(message_ids)))",
         "lost: a batch taken for the one before",
+    ),
+    Mutant(
+        "linger counted from the start of the clock",
+        LANES,
+        "now - span.opened_at >= self.limits.linger_seconds",
+        "now >= self.limits.linger_seconds",
+        "stalled: the rate limit is spent on requests of a few events",
+    ),
+    Mutant(
+        "probe passes over every other lane",
+        PIPELINE,
+        "turns.index(last) + 1 if last",
+        "turns.index(last) + 2 if last",
+        "stalled: a lane that is never probed, where the others are refused for their content",
     ),
     # the edges
     Mutant(

@@ -36,10 +36,21 @@ def test_an_open_span_waits_for_linger() -> None:
 
 def test_linger_runs_from_the_spans_first_record() -> None:
     made = lane(Limits(linger_seconds=1.0))
-    made.place(record(0), Reason.UNMAPPED, 0.0)
-    made.place(record(1), item(1), 0.9)
+    made.place(record(0), Reason.UNMAPPED, 100.0)
+    made.place(record(1), item(1), 100.9)
 
-    assert made.next_to_send(1.0) is made.spans[0]
+    assert made.next_to_send(100.95) is None
+    assert made.next_to_send(101.0) is made.spans[0]
+
+
+def test_traits_that_were_refused_are_counted_in_the_span_that_brought_them_and_once() -> None:
+    made = lane()
+    made.identities.traits_refused = 2
+    made.place(record(0), Reason.ABSORBED, 0.0)
+    made.seal_open()
+    made.place(record(1), Reason.ABSORBED, 0.0)
+
+    assert [span.traits_refused for span in made.spans] == [2, 0]
 
 
 def test_a_span_goes_on_growing_while_the_lane_cannot_send() -> None:

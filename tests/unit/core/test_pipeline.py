@@ -6,7 +6,7 @@ from tests.builders import TP, answer, identify, pipeline, record, signal, signa
 from tests.simulator import Simulator, always, good, refusing
 from worker.core.commands import Commit, Deliver, Pause
 from worker.core.identity import Known
-from worker.core.lanes import Limits
+from worker.core.lanes import MAX_COMMIT_BYTES, Limits
 from worker.core.outcomes import HoldReason, Outcome, Reason
 from worker.core.reports import owes_progress, report
 
@@ -230,14 +230,15 @@ def test_a_probe_that_a_revoke_takes_back_makes_the_next_one_due() -> None:
 
 
 def test_probes_take_turns_over_the_lanes() -> None:
-    simulator = Simulator(partitions=3)
-    for partition in range(3):
+    simulator = Simulator(partitions=4)
+    for partition in range(4):
         simulator.produce(*signals(range(2), partition), partition=partition)
 
-    simulator.own().run(always(401), seconds=200)
+    simulator.own().run(always(401), seconds=300)
 
     probed = [request.batch.tp for request in simulator.answered if request.probe]
-    assert len(set(probed[:3])) == 3
+    assert len(set(probed[:4])) == 4
+    assert probed[4:8] == probed[:4]
 
 
 def test_an_open_span_is_sealed_for_a_probe() -> None:
@@ -472,6 +473,23 @@ def test_a_flood_of_dead_letters_is_committed_in_portions_a_transaction_can_carr
     weights = [sum(share.extra_bytes for share in commit.lanes) for _, commit in simulator.commits]
     assert max(weights) <= 4_600_000
     assert max(len(share.dead_letters) for _, commit in simulator.commits for share in commit.lanes) < 3_000
+
+
+def test_what_all_lanes_have_to_write_is_committed_in_transactions_of_bounded_size() -> None:
+    simulator = Simulator(Limits(rejection_limit=0), partitions=12)
+    for partition in range(12):
+        simulator.produce(*(record(offset, b"?" * 100_000) for offset in range(9)), partition=partition)
+    simulator.own()
+    for _ in range(20):  # the first transaction takes its time, and all lanes have something for the next
+        simulator.poll()
+        simulator.tick()
+        simulator.now += 0.1
+    simulator.run(good, seconds=5)
+
+    written = [sum(share.extra_bytes for share in commit.lanes) for _, commit in simulator.commits]
+    assert max(written) <= MAX_COMMIT_BYTES
+    assert max(len(commit.lanes) for _, commit in simulator.commits) > 1
+    assert len(simulator.dead_ids()) == 108
 
 
 def test_dead_letters_that_wait_for_their_commit_pause_the_lane() -> None:
