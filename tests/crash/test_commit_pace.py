@@ -19,7 +19,7 @@ def test_an_answer_is_committed_within_a_fifth_of_a_second(
     dice = random.Random(seed)
     stage = make_stage(COOPERATIVE)
     stage.make_topic(len(PARTITIONS))
-    stage.produce(1_200, partitions=PARTITIONS)
+    stage.produce(600, partitions=PARTITIONS)
     put_faults(stage.sandbox, *({"delay_ms": dice.randint(50, 250), "count": 1} for _ in range(500)))
     with stage.watch_commits(every_seconds=0.004) as watch:
         stage.start(BATCH_MAX_EVENTS="20")

@@ -145,7 +145,7 @@ def test_sigkill_in_a_shutdown_loses_nothing_and_repeats_what_was_at_risk(
     stage = make_stage(protocol)
     fill(stage)
     with stage.watch_commits() as watch, stage.watch_identities() as identities:
-        first = stage.start_mortal(point, **SETTINGS)
+        first = stage.start_mortal(point, SHUTDOWN_TIMEOUT_SECONDS="4", **SETTINGS)
         wait_until(lambda: len(first.logged("batch.delivered")) > 3, 40, "it is at work")
         first.send_signal(SIGTERM)
         died_at = wait_death(first)
