@@ -103,9 +103,8 @@ def test_a_log_with_fewer_partitions_than_its_source_is_given_them_at_the_start(
     topic = cluster.make_topic(partitions=3)
     cluster.make_topic(1, log_of(group, topic), cleanup_policy="compact,delete", retention_ms="-1")
     worker = start_worker(KAFKA_TOPICS=topic, KAFKA_CONSUMER_GROUP=group, DREAMDATA_URL=sandbox.url)
+    wait_until(lambda: len(cluster.end_offsets(log_of(group, topic))) == 3, 30, "it has as many partitions")
     worker.wait_ready()
-
-    assert len(cluster.end_offsets(log_of(group, topic))) == 3
     assert any("visitors" in str(line["detail"]).lower() for line in worker.logged("topic.doubted"))
 
 
