@@ -84,8 +84,8 @@ def mapping_of(settings: Settings) -> EventMapping:
     )
 
 
-def pipeline_of(settings: Settings, job: Job | None = None) -> Pipeline:
-    """The core, as these settings and the job want it."""
+def pipeline_of(settings: Settings, selection: Selection | None = None, rate: int | None = None) -> Pipeline:
+    """The core, as these settings want it, for these events (None: all) at this rate (None: as fast as it goes)."""
     policy = Policy(
         consent=Consent(settings.consent_categories),
         mapping=mapping_of(settings),
@@ -94,7 +94,7 @@ def pipeline_of(settings: Settings, job: Job | None = None) -> Pipeline:
         forward_identify=settings.forward_identify,
         event_max_bytes=settings.event_max_bytes,
         batch_max_bytes=settings.batch_max_bytes,
-        selection=None if job is None else job.selection,
+        selection=selection,
     )
     limits = Limits(
         batch_max_bytes=settings.batch_max_bytes,
@@ -105,7 +105,7 @@ def pipeline_of(settings: Settings, job: Job | None = None) -> Pipeline:
         give_up_after_seconds=settings.give_up_after_seconds,
     )
     made = Pipeline(Decider(policy), limits, identity_ttl_ms=settings.identity_ttl_ms)
-    made.intake.pace = None if job is None or job.rate is None else Pace(job.rate)
+    made.intake.pace = None if rate is None else Pace(rate)
     return made
 
 

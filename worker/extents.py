@@ -55,7 +55,7 @@ class Extent:
         return self.end_offset - self.first_offset
 
 
-class Asked(Protocol):
+class OffsetFinder(Protocol):
     """The cluster, as far as a range needs it. Blocking; raises KafkaUnavailableError."""
 
     def partitions(self) -> dict[str, int]: ...
@@ -115,7 +115,7 @@ def _offsets(option: str, texts: Iterable[str], problems: list[str]) -> dict[int
     return found
 
 
-def find_extents(cluster: Asked, topics: Collection[str], wanted: Wanted) -> dict[TopicPartition, Extent]:
+def find_extents(cluster: OffsetFinder, topics: Collection[str], wanted: Wanted) -> dict[TopicPartition, Extent]:
     """What is meant of each partition, some perhaps nothing. Raises SettingsError, also where all of it is nothing, or
     KafkaUnavailableError.
 
@@ -147,7 +147,7 @@ def _strange_partitions(partitions: Collection[TopicPartition], wanted: Wanted) 
 
 
 def _by_partition(
-    cluster: Asked, partitions: Collection[TopicPartition], wanted: Wanted, problems: list[str]
+    cluster: OffsetFinder, partitions: Collection[TopicPartition], wanted: Wanted, problems: list[str]
 ) -> dict[TopicPartition, Extent]:
     starts, ends = cluster.starts(partitions), cluster.ends(partitions)
     begins = {} if wanted.from_ms is None else cluster.at_time(partitions, wanted.from_ms)

@@ -6,7 +6,7 @@ dies.
 """
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -63,12 +63,21 @@ def standings_of(ledger: Ledger, group: str, partitions: Collection[TopicPartiti
 
 
 class FinishLine:
-    """Watches a run whose first offsets are committed, on a thread of its own, until it is done or closed."""
+    """Watches a run whose first offsets are committed, on a thread of its own, until it is done or closed. `looked` is
+    called from there with what it has seen.
+    """
 
-    def __init__(self, ledger: Ledger, group: str, partitions: Collection[TopicPartition]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        group: str,
+        partitions: Collection[TopicPartition],
+        looked: Callable[[Standings], None] = lambda _: None,
+    ) -> None:
         self._ledger = ledger
         self._group = group
         self._partitions = list(partitions)
+        self._looked = looked
         self._closing = threading.Event()
         self._reached = threading.Event()
         self.standings: Standings = {}
@@ -89,6 +98,7 @@ class FinishLine:
         while not self._closing.wait(INTERVAL_SECONDS):
             with suppress(KafkaUnavailableError):
                 self.standings = standings_of(self._ledger, self._group, self._partitions)
+                self._looked(self.standings)
                 if self.standings and not any(standing.left for standing in self.standings.values()):
                     self._reached.set()
                     return

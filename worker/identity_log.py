@@ -88,17 +88,23 @@ class LogKeeper(Protocol):
 
     def high_watermarks(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]: ...
 
+    def partitions(self) -> dict[str, int]: ...
+
 
 @dataclass(slots=True)
 class _Log:
-    """One partition of the log while it is read, up to `target` at least: its end when reading began."""
+    """One partition of the log while it is read, up to its `end` when reading began; None where it is missing."""
 
     place: Place
     restoration: Restoration
     topic_id: str
-    target: int
+    end: int | None
     position: int = 0
     unreadable: int = 0
+
+    @property
+    def target(self) -> int:
+        return self.end or 0
 
     def visitors(self) -> Visitors:
         return Visitors(self.place, self.topic_id, self.restoration, self.unreadable)
@@ -114,7 +120,10 @@ class _Log:
 
 
 class IdentityLog:
-    """`restore`, `drop` and `close` are for the loop's thread; all but the last return at once."""
+    """`restore`, `drop` and `close` are for the loop's thread; all but the last return at once.
+
+    A `foreign` log is another's to make: where it is missing it is as good as empty.
+    """
 
     def __init__(
         self,
@@ -125,7 +134,10 @@ class IdentityLog:
         ttl_ms: int,
         report: Callable[[LogFinding], None],
         clock: Callable[[], float],
+        *,
+        foreign: bool = False,
     ) -> None:
+        self._foreign = foreign
         self._properties = {
             **properties,
             # named, but never joined: partitions are assigned by hand, and nothing is committed
@@ -170,7 +182,7 @@ class IdentityLog:
     def _ready(self, places: Collection[Place]) -> dict[TopicPartition, _Log]:
         """The logs of these partitions, made and looked at, by their own topic and partition."""
         topics = {place.tp.topic for place in places}
-        for topic in sorted(topics):
+        for topic in () if self._foreign else sorted(topics):
             doubts = self._keeper.make_identity_topic(topic, self._names.identity(topic), self._ttl_ms)
             if doubts:
                 self._report(LogDoubted(tuple(doubts)))
@@ -178,11 +190,15 @@ class IdentityLog:
         if gone := topics - ids.keys():
             raise KafkaUnavailableError(f"{', '.join(sorted(gone))} is not there")
         own = {TopicPartition(self._names.identity(place.tp.topic), place.tp.partition): place for place in places}
-        ends = self._keeper.high_watermarks(own)
-        if missing := own.keys() - ends.keys():
+        there = own.keys()
+        if self._foreign:
+            existing = self._keeper.partitions()
+            there = {tp: own[tp] for tp in own if tp.partition < existing.get(tp.topic, 0)}.keys()
+        ends = self._keeper.high_watermarks(there) if there else {}
+        if missing := there - ends.keys():
             raise KafkaUnavailableError(f"no end of {', '.join(map(str, sorted(missing)))} could be had")
         return {
-            tp: _Log(place, Restoration(place.start.offset, ids[place.tp.topic]), ids[place.tp.topic], ends[tp])
+            tp: _Log(place, Restoration(place.start.offset, ids[place.tp.topic]), ids[place.tp.topic], ends.get(tp))
             for tp, place in own.items()
         }
 
@@ -232,7 +248,7 @@ class _Reading:
         """Restores what is not restored yet, then follows; returns when nobody wants any of them any more."""
         consumer = self._consumer()
         try:
-            consumer.assign([KafkaPartition(*tp, OFFSET_BEGINNING) for tp in logs])
+            consumer.assign([KafkaPartition(*tp, OFFSET_BEGINNING) for tp, log in logs.items() if log.end is not None])
             while not self._all_gone.is_set():
                 for log, entry in self._entries(consumer, logs):
                     self._take(log, entry)

@@ -71,3 +71,12 @@ class Metrics:
             self.commits.labels(result)
         for skipped in ("unreadable", "compacted"):
             self.identities_skipped.labels(skipped)
+
+    def outcomes(self) -> dict[str, int]:
+        """How many records were committed, by outcome and reason: `filtered/no-consent`."""
+        samples = [sample for metric in self.records.collect() for sample in metric.samples]
+        return {
+            "/".join(part for part in (sample.labels["outcome"], sample.labels["reason"]) if part): int(sample.value)
+            for sample in samples
+            if sample.name.endswith("_total")
+        }

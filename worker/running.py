@@ -56,9 +56,11 @@ def begin(settings: Settings) -> threading.Event:
 
 
 @contextmanager
-def reporting(settings: Settings, *, serve: bool) -> Iterator[tuple[Reporter, int | None]]:
-    """A reporter, and the port where its pages are served, if they are."""
-    metrics, clock = Metrics(), time.monotonic
+def reporting(
+    settings: Settings, *, serve: bool, metrics: Metrics | None = None
+) -> Iterator[tuple[Reporter, int | None]]:
+    """A reporter, and the port where its pages are served, if they are. It counts in `metrics`, or in its own."""
+    metrics, clock = metrics or Metrics(), time.monotonic
     tap = Tap(mapping_of(settings), clock, time.time)
     reporter = Reporter(metrics, tap, clock)
     if not serve:
@@ -84,7 +86,7 @@ def reporting(settings: Settings, *, serve: bool) -> Iterator[tuple[Reporter, in
 def work(settings: Settings, job: Job, reporter: Reporter, stop: Callable[[], bool]) -> None:
     """Works on the job until `stop`, then drains and leaves. Raises KafkaStoppedError."""
     inbox, clock = Inbox(), time.monotonic
-    pipeline = pipeline_of(settings, job)
+    pipeline = pipeline_of(settings, job.selection, job.rate)
     if settings.log_level is LogLevel.DEBUG:
         pipeline.intake.witness = reporter.decided
     watchdog = Watchdog(patience_seconds(settings), clock, lambda stacks: end_starved(pipeline, stacks))

@@ -30,6 +30,9 @@ class Keeper:
     def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
         raise KafkaUnavailableError("no leader")
 
+    def partitions(self) -> dict[str, int]:
+        raise AssertionError("the log is its own to make")
+
     def high_watermarks(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         raise AssertionError("not asked before")
 

@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, Place] = {
     "emit": Place("worker.cli.emit", "emit", "Publish a test event, to see it on its way."),
     "render": Place("worker.cli.render", "render", "Show what would be sent for a range or a file. Sends nothing."),
     "tap": Place("worker.cli.tap", "tap", "Watch what becomes of events in a running worker, live."),
+    "replay": Place("worker.cli.replay", "replay", "Send a range of records again, as it was the first time."),
     "dead-letters": Place(
         "worker.cli.dead_letters", "dead_letters", "List what could not be delivered, show it, send it again."
     ),

@@ -5,7 +5,7 @@ before. Memory is one JSON text a visitor rather than objects, because there may
 what the identity log keeps, and what rides on an event is cut out of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -106,6 +106,11 @@ class Identities:
 
     def __len__(self) -> int:
         return len(self._known)
+
+    @property
+    def states(self) -> Mapping[str, bytes]:
+        """What is known now, by visitor."""
+        return self._known
 
     def learn(self, visitor: str, user_id: str | None, traits: Traits, *, at_ms: int, offset: int) -> None:
         """Merges an `identify`: newer wins, null removes, another userId replaces everything known.

@@ -5,6 +5,7 @@ The log is the order in which states were committed, not the order of source off
 its entries again, behind those that it made before.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from worker.core.identity import Known
@@ -33,6 +34,7 @@ class Restoration:
         self._start = start
         self._topic_id = topic_id
         self._later: set[str] = set()
+        self._forgotten: set[str] = set()
         self.known = Known({}, {})
         self.entries = 0
 
@@ -52,12 +54,22 @@ class Restoration:
                 self._later.add(visitor)
             elif entry.state is None:
                 states.pop(visitor, None)
+                self._forgotten.add(visitor)
             elif entry.source_offset >= self.known.forgotten_until.get(visitor, 0):
                 states[visitor] = entry.state
+                self._forgotten.discard(visitor)
+
+    def tells_of(self, visitor: str) -> bool:
+        """Whether the log has said what was known of this visitor before the start, be it that nothing was."""
+        return visitor in self.known.states or visitor in self._forgotten
+
+    def complete(self, found: Mapping[str, bytes]) -> None:
+        """Adds what was found out elsewhere of visitors of whom the log does not tell."""
+        self.known.states.update((visitor, state) for visitor, state in found.items() if not self.tells_of(visitor))
 
     @property
     def unknown(self) -> int:
         """Visitors of whom the log has only what was learned from the start on: what was known before is compacted
         away, or nothing was.
         """
-        return len(self._later - self.known.states.keys())
+        return len(self._later - self.known.states.keys() - self._forgotten)

@@ -23,7 +23,8 @@ class Stretch(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `asked` is what the whole run was asked for, the same in every partition. `counted` has the records that are
     committed, by outcome and reason (`filtered/no-consent`), over all processes of the run; `lost` the offsets that
-    were deleted before they were read.
+    were deleted before they were read; `unknown` the visitors of whom nothing could be found out as of its beginning,
+    although something was known later.
     """
 
     first_offset: int
@@ -31,6 +32,7 @@ class Stretch(msgspec.Struct, frozen=True, omit_defaults=True):
     asked: Asked = {}
     counted: dict[str, int] = {}
     lost: int = 0
+    unknown: int = 0
 
     def after(self, outcomes: Mapping[tuple[Outcome, Reason], int]) -> "Stretch":
         """With these committed as well."""
@@ -43,6 +45,10 @@ class Stretch(msgspec.Struct, frozen=True, omit_defaults=True):
     def without(self, lost: int) -> "Stretch":
         """With so many offsets deleted unread."""
         return msgspec.structs.replace(self, lost=self.lost + lost)
+
+    def unsure_of(self, visitors: int) -> "Stretch":
+        """With so many visitors of whom nothing could be found out."""
+        return msgspec.structs.replace(self, unknown=visitors)
 
     def text(self) -> str:
         """The metadata of a commit: JSON, for other Kafka tools to show."""

@@ -73,9 +73,9 @@ def rehearse(pipeline: Pipeline, tp: TopicPartition, records: Sequence[Record], 
     batches: list[Batch] = []
     for start in range(0, len(records), CHUNK_RECORDS):
         pipeline.received({tp: records[start : start + CHUNK_RECORDS]}, {}, NOW)
-        batches += _work(pipeline, find)
+        batches += play(pipeline, find)
     pipeline.stopping()
-    batches += _work(pipeline, find)
+    batches += play(pipeline, find)
 
     waiting = _waiting(pipeline, tp)
     judged: list[Judged] = []
@@ -87,8 +87,8 @@ def rehearse(pipeline: Pipeline, tp: TopicPartition, records: Sequence[Record], 
     return Rehearsal(tp, tuple(judged), tuple(batches))
 
 
-def _work(pipeline: Pipeline, find: Find) -> list[Batch]:
-    """Turns until there is nothing more to be done; returns the batches that went out."""
+def play(pipeline: Pipeline, find: Find) -> list[Batch]:
+    """Turns until there is nothing more to be done, everything taken; returns the batches that went out."""
     batches: list[Batch] = []
     while commands := pipeline.ticked(NOW) or _commits(pipeline):
         wanted: list[SchemaRef] = []

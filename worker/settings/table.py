@@ -236,6 +236,10 @@ class Settings(BaseSettings):
         """Where the value of this attribute came from, in words."""
         return self._origins.get(name, DEFAULT_ORIGIN)
 
+    def is_given(self, name: str) -> bool:
+        """Whether somebody has set it, be it to the default."""
+        return name in self._origins
+
     def secret(self, name: str) -> str | None:
         """The text of a secret, for the edge that needs it: `settings.secret("kafka_sasl_password")`."""
         value = getattr(self, name)
