@@ -90,7 +90,10 @@ class PastVisitors:
         warm_up: WarmUp,
         ttl_ms: int,
         report: Report,
+        *,
+        again_seconds: float = AGAIN_SECONDS,
     ) -> None:
+        self._again_seconds = again_seconds
         self._finder = finder
         self._read = read
         self._learner = learner
@@ -191,7 +194,7 @@ class PastVisitors:
 
     def _wait(self) -> None:
         self._changed.clear()
-        self._changed.wait(AGAIN_SECONDS)
+        self._changed.wait(self._again_seconds)
 
     def _check_wanted(self, place: Place) -> None:
         if self._wanted.get(place.tp) is not place:
