@@ -13,6 +13,8 @@ from worker.errors import SettingsError
 from worker.moments import iso, moment_ms
 
 BEGINNING = "beginning"
+# Enough to see what is wrong.
+MAX_NAMED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +135,15 @@ def find_extents(cluster: OffsetFinder, topics: Collection[str], wanted: Wanted)
     problems = list(_strange_partitions(partitions, wanted))
     extents = _by_partition(cluster, partitions, wanted, problems)
     if not problems and not any(extent.offsets for extent in extents.values()):
-        problems.append(f"the range is empty: nothing in {', '.join(topics)} lies in it")
+        problems.append(f"the range is empty: nothing lies in it of what is kept; {_kept(cluster, partitions)}")
     if problems:
         raise SettingsError(problems)
     return extents
+
+
+def _kept(cluster: OffsetFinder, partitions: Collection[TopicPartition]) -> str:
+    starts, ends = cluster.starts(partitions), cluster.ends(partitions)
+    return ", ".join(f"{tp} holds [{starts.get(tp)}, {ends.get(tp)})" for tp in list(partitions)[:MAX_NAMED])
 
 
 def _strange_partitions(partitions: Collection[TopicPartition], wanted: Wanted) -> Iterator[str]:

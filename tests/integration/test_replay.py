@@ -112,6 +112,7 @@ def at_hours(*hours: float) -> list[Message]:
 
 
 def test_a_range_of_time_has_its_first_moment_and_not_its_last(stage: Stage, sandbox: Sandbox) -> None:
+    stage.cluster.set_config(stage.topic, "retention.ms", "-1")
     stage.cluster.produce(stage.topic, at_hours(0, 1, 1.999, 2, 3))
     summary = stage.replay(sandbox, "--name", "hour", "--from", "2026-06-01T01:00", "--to", "2026-06-01T04:00:00+02:00")
 
@@ -207,7 +208,7 @@ def test_sigterm_in_the_middle_ends_with_0_says_what_is_left_and_nothing_is_sent
     stage: Stage, sandbox: Sandbox
 ) -> None:
     put_faults(sandbox, {"delay_ms": 100})
-    stage.cluster.produce(stage.topic, signals(2_000))
+    stage.cluster.produce(stage.topic, signals(8_000))
     worker = stage.start(sandbox, "--name", "june", "--from", "beginning", BATCH_MAX_EVENTS="50")
     wait_until(lambda: len(delivered_ids(sandbox)) > 200, 60, "it is in the middle")
     assert worker.terminate() == 0
@@ -215,7 +216,7 @@ def test_sigterm_in_the_middle_ends_with_0_says_what_is_left_and_nothing_is_sent
     put_faults(sandbox)
     stage.replay(sandbox, "--name", "june")
 
-    assert delivered_ids(sandbox) == dict.fromkeys(ids(2_000), 1)
+    assert delivered_ids(sandbox) == dict.fromkeys(ids(8_000), 1)
 
 
 def test_a_rate_is_kept(stage: Stage, sandbox: Sandbox) -> None:
@@ -295,6 +296,7 @@ def test_without_an_identity_log_earlier_records_are_what_is_known_and_none_is_m
 
 
 def test_a_dry_run_counts_what_would_become_of_the_range_and_leaves_no_trace(stage: Stage, sandbox: Sandbox) -> None:
+    stage.cluster.set_config(stage.topic, "retention.ms", "-1")
     stage.cluster.produce(stage.topic, [*at_hours(0, 1, 2), Message(b"not Avro"), signal("no", event="Unheard Of")])
     topics = stage.cluster.topics()
     said = stage.replay(sandbox, "--name", "trial", "--from-offset", "1", "--dry-run")

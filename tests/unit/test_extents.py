@@ -105,7 +105,11 @@ def test_where_offsets_are_named_for_some_partitions_the_others_are_left_out() -
         pytest.param({"from_offsets": ("0:11",)}, "11 is beyond the end", id="beyond the end"),
         pytest.param({"from_offsets": ("0:3",), "to_offsets": ("0:11",)}, "--to-offset: 11 is beyond", id="end beyond"),
         pytest.param({"from_offsets": ("0:5",), "to_offsets": ("0:3",)}, "before it begins", id="reversed offsets"),
-        pytest.param({"from_time": "2026-06-15"}, "the range is empty", id="empty"),
+        pytest.param(
+            {"from_time": "2026-06-15"},
+            "empty: nothing lies in it of what is kept; delivery-dreamdata[0] holds [0, 10)",
+            id="empty",
+        ),
     ],
 )
 def test_a_bad_range_is_refused_with_its_option(options: dict[str, Any], said: str) -> None:

@@ -11,6 +11,7 @@ from worker.core.lanes import Lane, Limits
 from worker.core.outcomes import HoldReason
 from worker.core.pipeline import Pipeline
 from worker.core.reports import WORRYING_ATTEMPTS, describe, owes_progress, report
+from worker.core.stretches import Stretch
 
 OTHER_SCHEMA = SchemaRef.of_id(8)
 
@@ -253,3 +254,17 @@ def test_a_lane_is_described_by_offsets_and_states_and_never_its_events() -> Non
     assert describe(lane) == (
         "delivery-dreamdata[0] epoch 1: position 0, committed 0, paused, 0 undecided, spans: [3, 8) sent"
     )
+
+
+def test_a_lane_at_its_own_end_owes_nothing_however_much_lies_behind_it() -> None:
+    made = working()
+    lane_of(made).position, lane_of(made).stretch = 5, Stretch(0, 5)
+
+    assert not owes_progress(made, {TP: 100})
+
+
+def test_a_lane_before_its_own_end_owes_progress() -> None:
+    made = working()
+    lane_of(made).position, lane_of(made).stretch = 4, Stretch(0, 5)
+
+    assert owes_progress(made, {TP: 100})

@@ -77,3 +77,19 @@ def test_the_operator_s_word_is_still_known_when_compaction_has_left_only_a_late
 
 def test_an_operator_s_word_about_another_topic_of_the_same_name_bounds_no_offsets() -> None:
     assert restored(by_hand(topic_id="id-0")).known.forgotten_until == {}
+
+
+def test_what_is_found_elsewhere_counts_where_the_log_does_not_tell() -> None:
+    restoration = restored(learned(JANE, 1), learned(JOHN, 2), learned(JOHN, 3, None), learned("a:later", 100))
+
+    restoration.complete({JANE: b"old", JOHN: b"old", "a:later": b"old", "a:other": b"old"})
+
+    assert restoration.known.states == {JANE: b"1", "a:later": b"old", "a:other": b"old"}
+
+
+def test_of_whom_the_log_has_only_later_entries_nothing_is_known() -> None:
+    restoration = restored(learned(JANE, 100), learned(JOHN, 1, None), learned(JOHN, 101))
+
+    assert restoration.unknown == 1
+    restoration.complete({JANE: b"old"})
+    assert restoration.unknown == 0
