@@ -59,5 +59,8 @@ class StretchPlanner:
         if anew:
             return Start(committed, committed, refused="the topic was deleted and made again while it was read")
         before = committed if position is None else position
+        if before > found.latest:
+            beyond = f"offset {before} comes next, beyond the end {found.latest}"
+            return Start(before, found.committed, refused=f"{beyond}: the topic was made anew, or has lost records")
         offset = max(before, min(found.earliest, stretch.end_offset))
         return Start(offset, found.committed, lost=offset - before, stretch=stretch)

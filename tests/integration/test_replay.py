@@ -2,8 +2,7 @@
 
 import random
 import re
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -32,7 +31,6 @@ class Stage:
     start_worker: StartWorker
     topic: str
     group: str
-    names: "count[int]" = field(default_factory=count)
 
     def live(self, sandbox: Sandbox, **settings: str) -> None:
         """A worker's life that ends when all is committed."""
@@ -243,6 +241,49 @@ def test_what_retention_takes_while_it_runs_is_counted_and_the_end_is_reached(st
     assert "3,000 offsets were deleted by retention before they were read" in summary
     assert stage.cluster.committed(stage.own("late"), stage.topic) == {0: 3_000}
     assert "In 3,000 of 3,000 offsets; 0 of them hold no record." in summary
+
+
+@pytest.mark.parametrize("before_offset", [5_000, 6_000], ids=["most of it", "all of it"])
+def test_records_deleted_under_a_replay_are_counted_and_it_ends_at_its_end(
+    stage: Stage, sandbox: Sandbox, before_offset: int
+) -> None:
+    put_faults(sandbox, {"status": 503})
+    stage.cluster.produce(stage.topic, signals(6_000))
+    worker = stage.start(sandbox, "--name", "late", "--from", "beginning", BATCH_MAX_EVENTS="100")
+    wait_until(lambda: worker.is_ready() and worker.metrics().value("paused_partitions") == 1, 60, "it is paused")
+    stage.cluster.delete_records(stage.topic, 0, before_offset)
+    put_faults(sandbox)
+
+    assert worker.wait_exit(100) == 0
+    [line] = worker.logged("partition.offsets_lost")
+    assert len(delivered_ids(sandbox)) + int(str(line["lost"])) == 6_000, "delivered or said to be lost, all of them"
+    assert f"{line['lost']:,} offsets were deleted by retention" in worker.log_text()
+    assert "In 6,000 of 6,000 offsets; 0 of them hold no record." in worker.log_text()
+
+
+@pytest.mark.soak  # a stock cleaner looks every 15 s
+def test_a_compacted_topic_is_replayed_to_its_end_gaps_and_all(
+    cluster: Cluster, group: str, sandbox: Sandbox, start_worker: StartWorker
+) -> None:
+    topic = cluster.make_topic(
+        cleanup_policy="compact", segment_ms="100", min_cleanable_dirty_ratio="0.001", min_compaction_lag_ms="0"
+    )
+    stage = Stage(cluster, start_worker, topic, group)
+    cluster.produce(stage.topic, [replace(message, key=b"the same") for message in signals(20)])
+
+    def compacted() -> bool:
+        # only what is in a closed segment is looked at, and only something new closes one
+        cluster.produce(stage.topic, [replace(signal("evt_last"), key=b"the same")])
+        return cluster.read_topic(stage.topic)[0].record.offset > 0
+
+    wait_until(compacted, 90, "the cleaner has been there")
+    end = cluster.end_offsets(stage.topic)[0] - 1
+    kept = [each for each in cluster.read_topic(stage.topic) if each.record.offset < end]
+    summary = stage.replay(sandbox, "--name", "gaps", "--from-offset", "0", "--to-offset", str(end))
+
+    assert cluster.committed(stage.own("gaps"), stage.topic) == {0: end}
+    assert counted(summary).get("records", 0) == len(kept)
+    assert f"{end - len(kept)} of them hold no record" in summary
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,12 @@ def test_a_partition_that_was_added_later_is_done_before_it_begins() -> None:
     assert (start.offset, start.committed, start.stretch) == (4, None, Stretch(4, 4))
 
 
+@pytest.mark.parametrize(("committed", "position"), [(7, None), (5, 7)])
+def test_what_is_beyond_the_end_ends_the_run(committed: int, position: int | None) -> None:
+    """Librdkafka would look for it for ever."""
+    assert "beyond the end 6" in planned(Found(committed, latest=6), position).refused
+
+
 def test_a_topic_made_anew_ends_the_run() -> None:
     assert planned(Found(), anew=True).refused
 
