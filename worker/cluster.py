@@ -5,7 +5,6 @@ Translates confluent_kafka's errors: KafkaUnavailableError (again later) or Topi
 something).
 """
 
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
@@ -37,9 +36,6 @@ _LOST_ON_THE_WAY = (KafkaError._TRANSPORT, KafkaError._TIMED_OUT)
 
 # what a bystander hears that commits while the group has members
 _JOINED_BY_OTHERS = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS)
-# A broker that has just started has no coordinator for a group yet.
-COORDINATOR_SECONDS = 10.0
-_AGAIN_SECONDS = 0.2
 
 Answered = TypeVar("Answered")
 
@@ -121,21 +117,6 @@ class Cluster:
             raise KafkaUnavailableError(f"no offsets of group {group} could be had")
         return {tp: Offsets(committed[tp].offset, earliest[tp], latest[tp], committed[tp].metadata) for tp in found}
 
-    def offsets_in_time(self, group: str, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Offsets]:
-        """As `offsets`, for a command that comes back with all of them or none: a coordinator is waited for."""
-        deadline = time.monotonic() + COORDINATOR_SECONDS
-        while True:
-            try:
-                found = self.offsets(group, partitions)
-            except KafkaUnavailableError:
-                if time.monotonic() > deadline:
-                    raise
-            else:
-                if missing := [tp for tp in partitions if tp not in found]:
-                    raise KafkaUnavailableError(f"no offsets of {', '.join(map(str, missing))} could be had")
-                return found
-            time.sleep(_AGAIN_SECONDS)
-
     def committed(self, group: str, partitions: Collection[TopicPartition]) -> dict[TopicPartition, "CommittedOffset"]:
         """What the group has committed in each that has an answer. Raises KafkaUnavailableError.
 
@@ -155,9 +136,7 @@ class Cluster:
         }
 
     def commit(self, group: str, offsets: Mapping[TopicPartition, tuple[int, str]]) -> None:
-        """Offsets and metadata of a group that nobody has joined. Raises GroupBusyError where somebody has, or
-        KafkaUnavailableError.
-        """
+        """For a group that nobody has joined. Raises GroupBusyError where somebody has, or KafkaUnavailableError."""
         member = self._bystander(group)
         wanted = [KafkaPartition(*tp, offset, metadata) for tp, (offset, metadata) in offsets.items()]
         answer = _translated(lambda: member.commit(offsets=wanted, asynchronous=False))

@@ -9,6 +9,7 @@ from worker.cluster import Cluster
 from worker.core.records import Record, TopicPartition
 from worker.errors import SettingsError
 from worker.letters.selection import redrive_group
+from worker.patience import offsets_in_time
 from worker.ranges import Bounds, records_of
 from worker.topics import TopicNames
 
@@ -66,7 +67,7 @@ class Reader:
         Raises KafkaUnavailableError, also without the right to ask for that group.
         """
         partitions = [tp for topic in topics for tp in topic.tps]
-        found = self._cluster.offsets_in_time(redrive_group(group), partitions) if partitions else {}
+        found = offsets_in_time(self._cluster, redrive_group(group), partitions) if partitions else {}
         return {tp: offsets.committed for tp, offsets in found.items() if offsets.committed is not None}
 
     def records(self, topics: list[LetterTopic]) -> Iterator[tuple[TopicPartition, Record]]:

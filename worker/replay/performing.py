@@ -4,20 +4,18 @@ Prints nothing but logs and progress; what it returns is for the command to show
 
 import sys
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import structlog
 
 from worker import __version__
 from worker.assembly import mapping_of, wall_ms
 from worker.cluster import Cluster
-from worker.errors import KafkaUnavailableError
 from worker.extents import RangeOptions
 from worker.finish import FinishLine, standings_of
 from worker.metrics import Metrics
+from worker.patience import patiently
 from worker.replay.job import job_of, selection_of
 from worker.replay.options import WarmUp
 from worker.replay.progress import view_of
@@ -25,12 +23,6 @@ from worker.replay.runs import Replay, asked_for, begin_replay, check_same, exte
 from worker.running import begin, reporting, work
 from worker.settings import Settings
 from worker.settings.values import LogLevel
-
-# A broker that has just started has no coordinator for a new group yet.
-COORDINATOR_SECONDS = 20.0
-_AGAIN_SECONDS = 0.5
-
-Found = TypeVar("Found")
 
 log = structlog.get_logger()
 
@@ -59,18 +51,6 @@ def registered(settings: Settings, cluster: Cluster, order: Order) -> Replay:
     selection_of(settings, mapping_of(settings), list(order.events))
     extents = extents_for(cluster, settings.topic_names(), order.options, wall_ms(time.monotonic()))
     return patiently(lambda: begin_replay(cluster, live, order.name, asked, extents))
-
-
-def patiently(ask: Callable[[], Found]) -> Found:
-    """Asks again for a while where nobody answers. Raises KafkaUnavailableError."""
-    deadline = time.monotonic() + COORDINATOR_SECONDS
-    while True:
-        try:
-            return ask()
-        except KafkaUnavailableError:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(_AGAIN_SECONDS)
 
 
 def perform(settings: Settings, cluster: Cluster, order: Order, replay: Replay) -> tuple[Replay, dict[str, int]]:

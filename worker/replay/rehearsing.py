@@ -18,11 +18,12 @@ from worker.core.pipeline import Pipeline
 from worker.core.records import Record, TopicPartition
 from worker.core.stretches import Stretch
 from worker.extents import Extent
+from worker.patience import patiently
 from worker.ranges import Bounds, records_of
 from worker.render.asking import ENOUGH_TRIES, answers
 from worker.render.rehearsal import CHUNK_RECORDS, NOW, play
 from worker.replay.job import selection_of
-from worker.replay.performing import Order, patiently
+from worker.replay.performing import Order
 from worker.replay.runs import asked_for, check_same, extents_for, find_replay
 from worker.schemas import Schemas
 from worker.settings import Settings

@@ -13,6 +13,7 @@ from worker.core.decoding import DecodeError, Event, Plan, SchemaRef, framing
 from worker.core.records import Record, TopicPartition
 from worker.core.start_offsets import OffsetReset, start_of
 from worker.errors import NoSuchSchemaError, SchemaUnavailableError, SettingsError
+from worker.patience import offsets_in_time
 from worker.ranges import Bounds, records_of
 from worker.topics import TopicNames
 from worker.visitors.traces import USER_PREFIX, Trace
@@ -95,7 +96,7 @@ class Searcher:
         if not log.partitions:
             return []
         topic_id = self._cluster.topic_ids([log.source])[log.source]
-        offsets = self._cluster.offsets_in_time(group, log.sources)
+        offsets = offsets_in_time(self._cluster, group, log.sources)
         found: list[Trace] = []
         for tp in log.sources:
             at = offsets[tp]
