@@ -70,3 +70,14 @@ def test_while_kafka_does_not_answer_a_run_is_not_done() -> None:
         wait_until(line.reached, 10, "the end")
     finally:
         line.close()
+
+
+def test_a_run_of_which_nothing_is_committed_any_more_is_not_done() -> None:
+    ledger = Ledger({A: Committed(None, "")})
+    line = FinishLine(ledger, GROUP, [A])
+    line.start()
+    try:
+        wait_until(lambda: ledger.asked >= 2, 10, "it asks again")
+        assert not line.reached()
+    finally:
+        line.close()
