@@ -21,6 +21,7 @@ from worker.kafka import record_of
 
 CHUNK_RECORDS = 1_000
 POLL_SECONDS = 0.2
+WATERMARK_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +89,24 @@ def records_of(
 
 
 def _read(consumer: KafkaConsumer, tp: TopicPartition, bounds: Bounds, patience_seconds: float) -> Iterator[Record]:
-    read = 0
-    consumer.assign([KafkaPartition(*tp, bounds.first_offset)])
+    read, next_offset = 0, bounds.first_offset
+    consumer.assign([KafkaPartition(*tp, next_offset)])
     deadline = time.monotonic() + patience_seconds
     while True:
         chunk = consumer.consume(CHUNK_RECORDS, POLL_SECONDS)
         for message in chunk:
+            if _is_out_of_range(message):
+                # said, under load, of a range that is there as well (seen once with 2.16)
+                _refuse_deleted(consumer, tp, next_offset)
+                consumer.assign([KafkaPartition(*tp, next_offset)])
+                chunk = []
+                break
             if _at_end(message, tp, bounds):
                 return
             if message.error() is None:
-                read += 1
-                yield record_of(message)
+                record = record_of(message)
+                read, next_offset = read + 1, record.next_offset
+                yield record
         if chunk:
             deadline = time.monotonic() + patience_seconds
         elif time.monotonic() > deadline:
@@ -106,6 +114,21 @@ def _read(consumer: KafkaConsumer, tp: TopicPartition, bounds: Bounds, patience_
                 f"nothing came of {tp} for {patience_seconds:g} s, after {read} records from offset "
                 f"{bounds.first_offset} on"
             )
+
+
+def _is_out_of_range(message: Message) -> bool:
+    error = message.error()
+    return error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET
+
+
+def _refuse_deleted(consumer: KafkaConsumer, tp: TopicPartition, offset: int) -> None:
+    """Raises SettingsError where the offset is none of the partition's."""
+    try:
+        first, end = consumer.get_watermark_offsets(KafkaPartition(*tp), timeout=WATERMARK_SECONDS)
+    except KafkaException as error:
+        raise KafkaUnavailableError(f"{tp} cannot be read: {error.args[0].str()}") from error
+    if not first <= offset <= end:
+        raise SettingsError([f"--from-offset: {tp}, offset {offset} was deleted while it was to be read"])
 
 
 def _at_end(message: Message, tp: TopicPartition, bounds: Bounds) -> bool:
@@ -116,8 +139,6 @@ def _at_end(message: Message, tp: TopicPartition, bounds: Bounds) -> bool:
     if error.code() == KafkaError._PARTITION_EOF:
         # behind the last record there may be transaction markers, which are never handed out
         return True
-    if error.code() == KafkaError._AUTO_OFFSET_RESET:
-        raise SettingsError([f"--from-offset: {tp}, offset {bounds.first_offset} was deleted while it was to be read"])
     if message.topic() and not error.retriable():
         raise KafkaUnavailableError(f"{tp} cannot be read: {error.str()}")
     # of the group, say, whose coordinator nobody needs here
