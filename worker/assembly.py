@@ -15,6 +15,7 @@ from worker.cluster import Cluster
 from worker.committer import Committer
 from worker.core.consent import Consent
 from worker.core.decisions import Decider, Policy
+from worker.core.intake import Reopen
 from worker.core.lanes import Limits
 from worker.core.mapping import EventMapping, Selection
 from worker.core.pace import Pace
@@ -49,7 +50,7 @@ class Job:
 
     `names` has the topics to read; the names it gives to others are those of the live group. `visitors` makes what
     reads them, given whom to report to. `rate` None: as many records a second as there are; `selection` None: all
-    events.
+    events. With `reopen` the records are dead letters.
     """
 
     group: str
@@ -60,6 +61,7 @@ class Job:
     visitors: Callable[[Callable[[LogFinding], None], Clock], VisitorSource]
     rate: int | None = None
     selection: Selection | None = None
+    reopen: Reopen | None = None
 
 
 def live_job(settings: Settings) -> Job:

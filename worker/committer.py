@@ -170,6 +170,7 @@ class Committer:
                     record.key,
                     partition=record.partition,
                     headers=list(record.headers),
+                    timestamp=record.timestamp_ms,
                     on_delivery=self._delivered,
                 )
                 producer.poll(0)

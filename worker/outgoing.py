@@ -2,14 +2,14 @@
 carries it out.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Protocol
 
 from worker import dead_letters, identity_entries
 from worker.core.commands import LaneCommit
-from worker.core.outcomes import HoldReason
+from worker.core.outcomes import HoldReason, Outcome
 from worker.core.records import Headers
 from worker.topics import TopicNames
 
@@ -32,13 +32,14 @@ class Destination:
 
 
 class Outgoing(NamedTuple):
-    """One record to write. `partition` may be ANY_PARTITION."""
+    """One record to write. `partition` may be ANY_PARTITION; `timestamp_ms` 0 is now."""
 
     to: Destination
     partition: int
     key: bytes | None
     value: bytes | None
     headers: Headers
+    timestamp_ms: int = 0
 
 
 class Writer(Protocol):
@@ -88,3 +89,26 @@ class IdentityWriter:
         for change in share.changes:
             headers = identity_entries.headers_of(change, share.topic_id)
             yield Outgoing(destination, share.tp.partition, change.visitor.encode(), change.state, headers)
+
+
+class ReturnWriter:
+    """Of a redrive: what failed again goes back to where it lay, told anew; what was left out goes back as it is, its
+    time included, so that nothing is kept longer for it. `sources` has the source of each dead-letter topic.
+    """
+
+    def __init__(self, sources: Mapping[str, str], topics: TopicMaker) -> None:
+        self._sources = sources
+        self._topics = topics
+
+    def records_of(self, share: LaneCommit) -> Iterator[Outgoing]:
+        name, partition = share.tp
+        make = partial(self._topics.make_dead_letter_topic, self._sources[name], name)
+        destination = Destination(name, "a dead letter", HoldReason.DEAD_LETTER_REFUSED, make)
+        for letter in share.dead_letters:
+            key, value, headers = letter.record.key, letter.record.value, letter.record.headers
+            if letter.outcome is Outcome.FILTERED:
+                yield Outgoing(destination, partition, key, value, headers, max(0, letter.record.timestamp_ms))
+                continue
+            first = dead_letters.opened(letter.record)
+            assert first is not None, "nothing else is decided anew"
+            yield Outgoing(destination, partition, key, value, dead_letters.headers_again(letter, first))

@@ -200,6 +200,8 @@ class Reporter:
 
     def _dead_lettered(self, share: LaneCommit) -> None:
         for letter in share.dead_letters:
+            if letter.outcome is Outcome.FILTERED:
+                continue
             silenced = self._secondly.admit((share.tp, letter.reason))
             if silenced is not None:
                 log.warning(

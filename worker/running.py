@@ -87,6 +87,7 @@ def work(settings: Settings, job: Job, reporter: Reporter, stop: Callable[[], bo
     """Works on the job until `stop`, then drains and leaves. Raises KafkaStoppedError."""
     inbox, clock = Inbox(), time.monotonic
     pipeline = pipeline_of(settings, job.selection, job.rate)
+    pipeline.intake.reopen = job.reopen
     if settings.log_level is LogLevel.DEBUG:
         pipeline.intake.witness = reporter.decided
     watchdog = Watchdog(patience_seconds(settings), clock, lambda stacks: end_starved(pipeline, stacks))

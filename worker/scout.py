@@ -222,7 +222,8 @@ class Scout:
 
         It reports whenever other topics are read than before: what was refused for one that is gone no longer matters.
         """
-        topics = {tp.topic for tp in self._followed}
+        # a redrive reads dead-letter topics: they are their own, and there already
+        topics = {tp.topic for tp in self._followed if self._names.dead_letter(tp.topic) != tp.topic}
         now = self._clock()
         settled = topics <= self._prepared or now - self._prepared_at < TOPICS_INTERVAL_SECONDS
         if topics == self._tried and settled:

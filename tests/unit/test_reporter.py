@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from tests.builders import SCHEMA, TP, answer, batch, event, item, pipeline, record, tap, tp
 from worker.complaints import TROUBLE_SECONDS
 from worker.core.commands import Commit, LaneCommit
-from worker.core.outcomes import Answer, DeadLetter, HoldReason, Outcome, Reason, Stage
+from worker.core.outcomes import Answer, DeadLetter, HoldReason, Outcome, Reason, Stage, left_out
 from worker.core.pipeline import Pipeline
 from worker.core.records import TopicPartition
 from worker.core.start_offsets import Start
@@ -188,6 +188,11 @@ def test_a_dead_letter_says_where_it_was_and_why(rig: Rig) -> None:
     (line,) = rig.named("record.dead_lettered")
     assert (line["topic"], line["partition"], line["offset"]) == (*TP, 9)
     assert (line["reason"], line["stage"], line["detail"]) == ("undecodable", "decode", "no known framing")
+
+
+def test_what_a_redrive_leaves_out_is_no_dead_letter_of_its_own(rig: Rig) -> None:
+    rig.reporter.committed(commit(left_out(record(9), 0.0)))
+    assert rig.named("record.dead_lettered") == []
 
 
 @pytest.mark.parametrize("reason", ["no_consent", "consent_denied", "unmapped"])

@@ -93,11 +93,13 @@ class Cluster:
 class Rig:
     """A scout on a clock set by hand. Its thread waits in its first question until `cluster.open` is set."""
 
-    def __init__(self, wanted: tuple[str, ...], reset: OffsetReset) -> None:
+    def __init__(
+        self, wanted: tuple[str, ...], reset: OffsetReset, *, dead_letter: str = "{topic}.dead-letters"
+    ) -> None:
         self.now = 0.0
         self.cluster = Cluster()
         self.found: queue.SimpleQueue[Finding] = queue.SimpleQueue()
-        names = TopicNames(wanted, GROUP, dead_letter="{topic}.dead-letters", identity="{group}.{topic}.identity")
+        names = TopicNames(wanted, GROUP, dead_letter=dead_letter, identity="{group}.{topic}.identity")
         self.scout = Scout(self.cluster, names, GROUP, LivePlanner(reset), self.found.put, lambda: self.now)
 
     def wake(self) -> None:
@@ -386,6 +388,15 @@ def test_doubts_about_own_topics_are_reported(rig: Rig) -> None:
     rig.scout.follow([A])
     rig.cluster.open.set()
     assert rig.next(OwnTopicsSeen) == OwnTopicsSeen((), ("delivery-a.dead-letters keeps its records for an hour",))
+
+
+def test_what_a_redrive_reads_are_dead_letters_themselves_and_need_none() -> None:
+    redriving = Rig(("delivery-a",), OffsetReset.EARLIEST, dead_letter="{topic}")
+    redriving.scout.follow([A])
+    redriving.cluster.open.set()
+    assert not [finding for finding in redriving.rounds(2) if isinstance(finding, OwnTopicsSeen)]
+    assert redriving.cluster.made == []
+    redriving.scout.close(PATIENCE_SECONDS)
 
 
 def test_before_anything_is_read_no_topic_is_made(rig: Rig) -> None:

@@ -83,7 +83,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 def left_out(record: Record, now: float) -> DeadLetter:
     """What becomes of a dead letter that was not asked for: the offset moves past it, so it is written again."""
-    return DeadLetter(record, Reason.NOT_SELECTED, Stage.DECODE, "", now)
+    return DeadLetter(record, Reason.NOT_SELECTED, Stage.VALIDATE, "", now)
 
 
 class Verdict(Enum):

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from worker.dead_letters import time_text
-from worker.letters.moments import age
 from worker.letters.rows import Counts, Row
 from worker.letters.selection import State
+from worker.moments import iso
 
 NO_LETTER = "(no worker's)"
 _HEADINGS = ("failed first", "age", "letter", "reason", "source", "status", "attempts", "redrives", "state")
@@ -25,7 +24,7 @@ def _cells(row: Row, now_ms: int, *, with_topic: bool) -> tuple[str, ...]:
     letter = row.letter
     place = f"{row.tp.partition}:{row.offset}"
     return (
-        time_text(row.failed_ms),
+        iso(row.failed_ms - row.failed_ms % 1000) if row.failed_ms >= 0 else "-",
         age(now_ms - row.failed_ms) if row.failed_ms >= 0 else "",
         f"{row.tp.topic} {place}" if with_topic else place,
         letter.reason if letter else NO_LETTER,
@@ -69,3 +68,12 @@ def _short(cell: str) -> str:
 
 def printable(text: str) -> str:
     return text.translate(_UNPRINTABLE)
+
+
+def age(milliseconds: int) -> str:
+    """`5 s`, `3 min`, `7 h`, `12 d`: rounded down."""
+    seconds = max(0, milliseconds) // 1000
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

@@ -3,6 +3,7 @@
 import click
 
 from worker.cli.dead_letters.listing import list_letters
+from worker.cli.dead_letters.redriving import redrive
 from worker.cli.dead_letters.showing import show
 
 _EPILOG = """\b
@@ -24,3 +25,4 @@ def dead_letters() -> None:
 
 dead_letters.add_command(list_letters)
 dead_letters.add_command(show)
+dead_letters.add_command(redrive)

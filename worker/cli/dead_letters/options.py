@@ -72,12 +72,15 @@ def max_redrives_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def selection_of(
     *, reasons: Sequence[str], statuses: Sequence[int], places: Sequence[str], since: str | None, until: str | None
 ) -> "Selection":
-    from worker.letters.moments import moment_ms
     from worker.letters.selection import Selection
+    from worker.moments import moment_ms, span_ms
 
     def moment(option: str, text: str | None) -> int | None:
+        if text is None:
+            return None
+        ago_ms = span_ms(text)
         try:
-            return None if text is None else moment_ms(text, now_ms())
+            return now_ms() - ago_ms if ago_ms is not None else moment_ms(text)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint=option) from None
 
@@ -100,14 +103,16 @@ def place_of(text: str) -> "Place":
     return Place(int(found[1]), first, int(found[3] or first))
 
 
-def begin(topic: str | None, config: Path | None) -> "tuple[Settings, Cluster, list[LetterTopic]]":
+def begin(
+    topic: str | None, config: Path | None, *, api_key_required: bool = False
+) -> "tuple[Settings, Cluster, list[LetterTopic]]":
     """The settings, and the dead-letter topics that are meant."""
     from worker.client_properties import client_properties
     from worker.cluster import Cluster
     from worker.letters.sources import topics_of
     from worker.settings import load
 
-    settings = load(os.environ, config, api_key_required=False)
+    settings = load(os.environ, config, api_key_required=api_key_required)
     cluster = Cluster(client_properties(settings))
     with kafka(settings):
         return settings, cluster, topics_of(cluster, settings.topic_names(), topic)

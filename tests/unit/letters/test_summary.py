@@ -1,0 +1,70 @@
+from tests.builders import TP, item, record
+from worker.core.outcomes import DeadLetter, Reason, Stage, left_out
+from worker.core.records import TopicPartition
+from worker.core.stretches import Stretch
+from worker.finish import Standing
+from worker.letters.summary import Summary, as_json, count_judged, in_words, summary_of
+from worker.render.rehearsal import Judged, Waiting
+
+COUNTED = {
+    "delivered": 1_200,
+    "filtered/no-consent": 2,
+    "filtered/absorbed": 1,
+    "filtered/not-selected": 5,
+    "filtered/exhausted": 7,
+    "dead_lettered/rejected": 3,
+}
+
+
+def test_what_all_partitions_have_counted_adds_up() -> None:
+    summary = summary_of(
+        {
+            TP: Standing(Stretch(0, 900, counted=COUNTED, lost=4), 900),
+            TopicPartition(TP.topic, 1): Standing(Stretch(0, 20, counted={"dead_lettered/undecodable": 2}), 12),
+        }
+    )
+    assert as_json(summary) == {
+        "read": 1_220,
+        "delivered": 1_200,
+        "filtered": {"no-consent": 2, "absorbed": 1},
+        "returned": {"rejected": 3, "undecodable": 2},
+        "left_out": 5,
+        "exhausted": 7,
+        "waiting": {},
+        "lost": 4,
+        "left": 8,
+    }
+    words = "\n".join(in_words(summary, rehearsed=False))
+    assert "1,220 dead letters read" in words
+    assert "3 filtered (absorbed 1, no-consent 2)" in words
+    assert "5 returned: failed again (rejected 3, undecodable 2)" in words
+    assert "8 offsets still to go" in words
+    assert "4 offsets before them had been deleted" in words
+
+
+def test_what_is_nothing_is_not_said() -> None:
+    assert list(in_words(Summary(), rehearsed=False)) == ["0 dead letters read."]
+
+
+def test_a_rehearsal_counts_what_would_become_of_each() -> None:
+    summary = Summary()
+    for decision in (
+        item(),
+        Reason.UNMAPPED,
+        Reason.EXHAUSTED,
+        left_out(record(), 0.0),
+        DeadLetter(record(), Reason.UNDECODABLE, Stage.DECODE, "", 0.0),
+        Waiting("schema", "no registry"),
+    ):
+        count_judged(summary, Judged(record(), None, decision))
+    assert as_json(summary) == {
+        "read": 6,
+        "delivered": 1,
+        "filtered": {"unmapped": 1},
+        "returned": {"undecodable": 1},
+        "left_out": 1,
+        "exhausted": 1,
+        "waiting": {"schema": 1},
+        "lost": 0,
+        "left": 0,
+    }

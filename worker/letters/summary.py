@@ -1,0 +1,113 @@
+"""What a redrive has done, or would do: how many letters were read, and what became of each. It adds up. Reads nothing.
+
+The fields of the JSON are an interface (`docs/dead-letters.md`): fields are added, never renamed.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from worker.core.batching import Item
+from worker.core.outcomes import DeadLetter, Outcome, Reason
+from worker.finish import Standings
+from worker.render.rehearsal import Judged, Waiting
+
+_SEPARATOR = "/"
+
+
+@dataclass(slots=True)
+class Summary:
+    """`lost` offsets were deleted before they were read, `left` ones are still to be gone through."""
+
+    delivered: int = 0
+    filtered: Counter[str] = field(default_factory=Counter)
+    returned: Counter[str] = field(default_factory=Counter)
+    left_out: int = 0
+    exhausted: int = 0
+    waiting: Counter[str] = field(default_factory=Counter)
+    lost: int = 0
+    left: int = 0
+
+    @property
+    def read(self) -> int:
+        counted = self.filtered.total() + self.returned.total() + self.waiting.total()
+        return self.delivered + counted + self.left_out + self.exhausted
+
+    def count(self, outcome: str, reason: str, number: int) -> None:
+        if outcome == Outcome.DELIVERED:
+            self.delivered += number
+        elif outcome == Outcome.DEAD_LETTERED:
+            self.returned[reason] += number
+        elif reason == Reason.NOT_SELECTED:
+            self.left_out += number
+        elif reason == Reason.EXHAUSTED:
+            self.exhausted += number
+        else:
+            self.filtered[reason] += number
+
+
+def summary_of(standings: Standings) -> Summary:
+    """Of all processes of the run together."""
+    summary = Summary()
+    for standing in standings.values():
+        for name, number in standing.stretch.counted.items():
+            outcome, _, reason = name.partition(_SEPARATOR)
+            summary.count(outcome, reason, number)
+        summary.lost += standing.stretch.lost
+        summary.left += standing.left
+    return summary
+
+
+def count_judged(summary: Summary, judged: Judged) -> None:
+    """Of a rehearsal: what would become of one letter, were the API to take all."""
+    match judged.decision:
+        case Item():
+            summary.count(Outcome.DELIVERED, "", 1)
+        case DeadLetter() as letter:
+            summary.count(letter.outcome, letter.reason, 1)
+        case Waiting(reason=reason):
+            summary.waiting[reason] += 1
+        case Reason() as reason:
+            summary.count(Outcome.FILTERED, reason, 1)
+
+
+def in_words(summary: Summary, *, rehearsed: bool) -> Iterator[str]:
+    """A line for each that there is, and what it adds up to. `rehearsed`: nothing of it has happened."""
+    would = "would be " if rehearsed else ""
+    yield f"{_counted(summary.read, 'dead letter')} read{':' if summary.read else '.'}"
+    yield from _line(summary.delivered, f"{would}delivered", {})
+    yield from _line(summary.filtered.total(), f"{would}filtered", summary.filtered)
+    yield from _line(summary.returned.total(), f"{would}returned: failed again", summary.returned)
+    yield from _line(summary.waiting.total(), "would be waited with", summary.waiting)
+    yield from _line(
+        summary.left_out, f"{would}left out: not asked for, or not this group's; written again as found", {}
+    )
+    yield from _line(summary.exhausted, "exhausted: sent again too often, they stay where they are", {})
+    if summary.lost:
+        yield f"{_counted(summary.lost, 'offset')} before them had been deleted by retention."
+    if summary.left:
+        yield f"{_counted(summary.left, 'offset')} still to go: the same command goes on there."
+
+
+def _line(number: int, what: str, reasons: Mapping[str, int]) -> Iterator[str]:
+    if number:
+        listed = ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items()))
+        yield f"  {number:>8,} {what}{f' ({listed})' if listed else ''}"
+
+
+def as_json(summary: Summary) -> dict[str, object]:
+    return {
+        "read": summary.read,
+        "delivered": summary.delivered,
+        "filtered": dict(summary.filtered),
+        "returned": dict(summary.returned),
+        "left_out": summary.left_out,
+        "exhausted": summary.exhausted,
+        "waiting": dict(summary.waiting),
+        "lost": summary.lost,
+        "left": summary.left,
+    }
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
