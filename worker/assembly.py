@@ -20,6 +20,7 @@ from worker.core.lanes import Limits
 from worker.core.mapping import EventMapping, Selection
 from worker.core.pace import Pace
 from worker.core.pipeline import Pipeline
+from worker.errors import SettingsError
 from worker.facts import Answered, Inbox
 from worker.identity_log import IdentityLog, LogFinding
 from worker.kafka import Consumer
@@ -84,6 +85,23 @@ def mapping_of(settings: Settings) -> EventMapping:
         settings.event_mapping,
         forward_unmapped=settings.unmapped_events is UnmappedEvents.FORWARD,
     )
+
+
+def selection_of(settings: Settings, events: Sequence[str]) -> Selection | None:
+    """What an option `--event` means; None where all events are wanted.
+
+    Raises SettingsError for a name by which nothing is ever sent.
+    """
+    if not events:
+        return None
+    mapping = mapping_of(settings)
+    selection = Selection(events, mapping, forward_identify=settings.forward_identify)
+    if selection.strange:
+        known = ", ".join(entry.name for entry in mapping.entries if entry.target)
+        raise SettingsError(
+            [f"--event: nothing is sent by the name {name!r}; known are page, {known}" for name in selection.strange]
+        )
+    return selection
 
 
 def pipeline_of(settings: Settings, selection: Selection | None = None, rate: int | None = None) -> Pipeline:
