@@ -138,7 +138,12 @@ def test_a_doubtful_setting_is_noted(
             ["EVENTS", "--expect", "EVENTS"], "is none that render --json has written", id="not-written-by-it"
         ),
         pytest.param(["EVENTS", "--count", "0"], "0 is not in the range", id="count"),
-        pytest.param(["EVENTS", "--from-offset", "-1"], "-1 is not in the range", id="offset"),
+        pytest.param(["EVENTS", "--from-offset", "-1"], "'-1' is no offset", id="offset"),
+        pytest.param(["EVENTS", "--from-offset", "0:1"], "a FILE has lines", id="offset-of-a-partition"),
+        pytest.param(["EVENTS", "--to", "2026-06-01"], "a FILE has lines", id="time"),
+        pytest.param(["EVENTS", "--partition", "0", "--partition", "1"], "a FILE has lines", id="partitions"),
+        pytest.param(["EVENTS", "--event", "Nonsense"], "nothing is sent by the name 'Nonsense'", id="event"),
+        pytest.param(["EVENTS", "--dead-letters"], "a FILE holds events", id="dead-letters"),
         pytest.param(["EVENTS", "--only", "everything"], "'everything' is not one of", id="only"),
     ],
 )
@@ -147,6 +152,15 @@ def test_wrong_arguments_are_refused(
 ) -> None:
     assert render(*(events if argument == "EVENTS" else argument for argument in arguments)) == 2
     assert words in capsys.readouterr().err
+
+
+def test_of_a_file_only_the_events_asked_for_are_shown_as_sent(
+    events: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert render(events, "--json", "--only", "outcomes", "--event", "lead generated") in (0, 3)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {line["event"] for line in lines if line["outcome"] == "delivered"} == {"lead_generated"}
+    assert "not-selected" in {line["reason"] for line in lines}
 
 
 def test_a_pattern_names_no_topic(

@@ -13,7 +13,8 @@ import click
 from worker.cli.reading import kafka
 
 if TYPE_CHECKING:
-    from worker.render.sources import Rendered, Selection
+    from worker.render.sources import Rendered
+    from worker.render.wanted import Wanted
     from worker.settings import Settings
 
 _CHECK_FOUND_SOMETHING = 3
@@ -24,6 +25,8 @@ _EPILOG = """\b
 Examples:
   CONSENT_CATEGORIES=analytics dreamdata-worker render events.jsonl
   CONSENT_CATEGORIES=analytics dreamdata-worker render --topic delivery-dreamdata --from-offset 0 --count 20
+  CONSENT_CATEGORIES=analytics dreamdata-worker render --from 2026-06-01 --to 2026-06-02 --event "Lead Generated"
+  CONSENT_CATEGORIES=analytics dreamdata-worker render --dead-letters --only outcomes
 
 \b
 A test of your mapping: keep what is right, and compare after a change:
@@ -41,9 +44,25 @@ come no further: it waits for a schema, or holds the partition.
 @click.command(epilog=_EPILOG)
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @click.option("--topic", help="What to read; of a FILE, what it is taken for.  [default: the first of KAFKA_TOPICS]")
-@click.option("--partition", type=click.IntRange(0), help="Must be given where the topic has more than one.")
-@click.option("--from-offset", type=click.IntRange(0), help="Where to begin.  [default: COUNT before the end]")
-@click.option("--count", type=click.IntRange(1), help=f"How many records.  [default: {_DEFAULT_COUNT}; of a FILE, all]")
+@click.option("--partition", "partitions", type=click.IntRange(0), multiple=True, help="May be given again.")
+@click.option("--from", "from_time", help="Records not older than this: a date or an ISO time, or `beginning`.")
+@click.option("--to", "to_time", help="Records older than this.  [default: the end as it is now]")
+@click.option(
+    "--from-offset",
+    "from_offsets",
+    multiple=True,
+    help="OFFSET, or PARTITION:OFFSET.  [default: COUNT before the end]",
+)
+@click.option("--to-offset", "to_offsets", multiple=True, help="The same; the offset itself is left out.")
+@click.option(
+    "--count",
+    type=click.IntRange(1),
+    help=f"How many records of a partition.  [default: {_DEFAULT_COUNT}; of a FILE, or where an end is named, all]",
+)
+@click.option("--event", "events", multiple=True, help="Only events of this name; may be given again.")
+@click.option(
+    "--dead-letters", is_flag=True, help="Of the dead-letter topic, or of all of them: what a redrive would make now."
+)
 @click.option("--only", type=click.Choice(["outcomes", "bodies"]), help="Leave the other out.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for scripts and for --expect.")
 @click.option(
@@ -58,9 +77,14 @@ def render(
     *,
     file: Path | None,
     topic: str | None,
-    partition: int | None,
-    from_offset: int | None,
+    partitions: tuple[int, ...],
+    from_time: str | None,
+    to_time: str | None,
+    from_offsets: tuple[str, ...],
+    to_offsets: tuple[str, ...],
     count: int | None,
+    events: tuple[str, ...],
+    dead_letters: bool,
     only: str | None,
     as_json: bool,
     expect: Path | None,
@@ -77,17 +101,22 @@ def render(
     Bodies are filled up as under a backlog. Their `sentAt` is new at every attempt: in here it is always in 1970, and
     --expect ignores it, as it does the wording of details.
 
-    Traits that an `identify` within the range teaches are attached to later events, as in `run`; what was learned
-    before the range is not known.
+    A range is one of Kafka's times, in UTC unless they have a zone, or of offsets, as in `replay`. Traits that an
+    `identify` within it teaches are attached to later events, as in `run`; what was learned before it is not known.
+
+    --dead-letters shows each letter as `dead-letters redrive` would make it now, with the ids of its first source
+    record and what the identity log knows now. --from and --to are then the times at which letters were written.
     """
+    from worker.extents import RangeOptions
     from worker.render.expected import difference, parsed
     from worker.render.lines import as_text, chosen, json_of, summary, waits
-    from worker.render.sources import Selection
+    from worker.render.wanted import Wanted
     from worker.settings import load
 
     settings = load(os.environ, config, api_key_required=False)
     expected = chosen(parsed(str(expect), expect.read_bytes()), only) if expect else None
-    rendered = _rendered(settings, file, Selection(topic, partition, from_offset, count))
+    wanted = Wanted(RangeOptions(topic, from_time, to_time, from_offsets, to_offsets), partitions, count)
+    rendered = _rendered(settings, file, wanted, events, dead_letters=dead_letters)
     for note in (*settings.warnings, *rendered.notes):
         click.echo(f"Note: {note}", err=True)
     lines = chosen(rendered.lines, only)
@@ -103,13 +132,23 @@ def render(
     click.get_current_context().exit(_CHECK_FOUND_SOMETHING if found else 0)
 
 
-def _rendered(settings: "Settings", file: Path | None, wanted: "Selection") -> "Rendered":
+def _rendered(
+    settings: "Settings", file: Path | None, wanted: "Wanted", events: tuple[str, ...], *, dead_letters: bool
+) -> "Rendered":
+    from worker.letters.rendering import rendered_letters
+    from worker.render.extents import rendered_extents
     from worker.render.sources import rendered_file, rendered_range
 
     if file is not None:
-        return rendered_file(settings, str(file), _content(file), wanted)
+        if dead_letters:
+            raise click.UsageError("--dead-letters: a FILE holds events, not dead letters.")
+        return rendered_file(settings, str(file), _content(file), wanted.of_file(), events=events)
     with kafka(settings):
-        return rendered_range(settings, wanted, default_count=_DEFAULT_COUNT)
+        if dead_letters:
+            return rendered_letters(settings, wanted, events=events, default_count=_DEFAULT_COUNT)
+        if wanted.is_wide:
+            return rendered_extents(settings, wanted, events=events, default_count=_DEFAULT_COUNT)
+        return rendered_range(settings, wanted.narrow(), events=events, default_count=_DEFAULT_COUNT)
 
 
 def _content(file: Path) -> bytes:

@@ -11,6 +11,7 @@ from worker.client_properties import consumer_properties
 from worker.cluster import Cluster
 from worker.core.decoding import Plan, SchemaAnswer, SchemaRef
 from worker.core.identity import Remembered, visitor_of
+from worker.core.mapping import Selection as EventSelection
 from worker.core.records import Record, TopicPartition
 from worker.dead_letters import Letter
 from worker.letters.known import known_of
@@ -26,9 +27,10 @@ _ANY_NUMBER = 2**63
 
 
 class Rehearser:
-    """Asks for each schema once. Its threads end with the block it is used in."""
+    """Asks for each schema once. Its threads end with the block it is used in. `events` None: all of them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, events: EventSelection | None = None) -> None:
+        self._events = events
         # time stands still in a rehearsal: without linger every turn would end a body
         self._settings = settings.model_copy(
             update={"batch_linger_ms": max(1, settings.batch_linger_ms), "rejection_limit": 0}
@@ -49,7 +51,7 @@ class Rehearser:
 
     def rehearse(self, tp: TopicPartition, records: Sequence[Record], reopener: Reopener) -> Rehearsal:
         """What would become of these records of a dead-letter topic."""
-        pipeline = pipeline_of(self._settings)
+        pipeline = pipeline_of(self._settings, self._events)
         pipeline.intake.plans, pipeline.intake.unknown = self._plans, self._unknown
         pipeline.intake.reopen = reopener
         return rehearse(pipeline, tp, records, self._find)

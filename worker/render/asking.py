@@ -1,9 +1,15 @@
 """Asks the schemas' edge as a caller who can wait, but not for long: `run` waits for ever, a command must come back."""
 
 import queue
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 
+from worker.assembly import registry_of
 from worker.core.decoding import SchemaAnswer, SchemaRef, SchemaUnavailable
+from worker.render.rehearsal import Find
+from worker.schemas import Schemas
+from worker.settings import Settings
 
 # A registry's own time-out is 5 s, and it is asked again 3 s after a no.
 PATIENCE_SECONDS = 15.0
@@ -41,3 +47,14 @@ def answers(
         if not isinstance(answer, SchemaUnavailable) or open_tries[answer.ref] <= 0:
             del open_tries[answer.ref]
     return [latest[ref] for ref in refs]
+
+
+@contextmanager
+def asking(settings: Settings) -> Iterator[Find]:
+    """Whom to ask within the block. Its threads end with it."""
+    inbox: queue.SimpleQueue[SchemaAnswer] = queue.SimpleQueue()
+    registry = registry_of(settings)
+    # without a registry the first answer is the last
+    tries = ENOUGH_TRIES if registry else 1
+    with closing(Schemas(settings.schema_dir, registry, inbox.put, time.monotonic)) as schemas:
+        yield lambda refs: answers(refs, schemas.fetch, inbox, time.monotonic, tries=tries)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from worker.core.batching import Batch, Item
@@ -26,7 +27,7 @@ _UNPRINTABLE = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 class RecordLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="record"):
     """What becomes of one record. `type`, `name` and `message_id` are Signal's, None where they are missing or the
-    record cannot be read; `event` is what Dreamdata gets to read.
+    record cannot be read; `event` is what Dreamdata gets to read. `source` is where a dead letter was read at first.
     """
 
     topic: str
@@ -42,6 +43,7 @@ class RecordLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
     stage: str | None = None
     schema: str | None = None
     detail: str | None = None
+    source: str | UnsetType = UNSET
 
     @property
     def place(self) -> str:
@@ -102,6 +104,8 @@ def _record_line(tp: TopicPartition, judged: Judged) -> RecordLine:
                 message_id=message_id,
                 identified=identified,
             )
+        case DeadLetter(outcome=Outcome.FILTERED, reason=left_out):
+            return replace(line, reason=left_out.value)
         case DeadLetter(reason=reason, stage=stage, schema=schema, detail=detail):
             return replace(
                 line,
@@ -167,8 +171,9 @@ def _record_text(line: RecordLine, width: int, *, details: bool) -> str:
         (line.event or line.reason).ljust(16),
         _printable(line.message_id or "-"),
         f"({line.type}{name})" if line.type else "",
+        "" if isinstance(line.source, UnsetType) else f"from {line.source}",
     ]
-    text = "  ".join(parts).rstrip()
+    text = "  ".join(parts[:4] + [part for part in parts[4:] if part]).rstrip()
     return (f"{text}: {line.detail}" if details and line.detail else text).translate(_UNPRINTABLE)
 
 

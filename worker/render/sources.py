@@ -3,25 +3,23 @@
 Blocks: it reads from Kafka, and asks the registry where a range needs it. Prints nothing.
 """
 
-import queue
-import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from worker.assembly import pipeline_of, registry_of
+from worker.assembly import pipeline_of, selection_of
 from worker.client_properties import client_properties, consumer_properties
 from worker.cluster import Cluster
 from worker.core.decoding import SchemaAnswer, SchemaRef
+from worker.core.mapping import Selection as EventSelection
 from worker.core.pipeline import Pipeline
 from worker.core.records import TopicPartition
 from worker.errors import SettingsError
 from worker.ranges import Bounds, find_bounds, find_partition, read_range
-from worker.render.asking import ENOUGH_TRIES, answers
+from worker.render.asking import asking
 from worker.render.inputs import read_events
 from worker.render.lines import Line, counted, lines_of
 from worker.render.rehearsal import Rehearsal, rehearse
-from worker.schemas import Schemas
+from worker.render.wanted import Selection
 from worker.settings import Settings
 
 
@@ -33,44 +31,28 @@ class Rendered:
     notes: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What is asked for. None: the usual topic, the only partition, and so that `count` records are left to read."""
-
-    topic: str | None
-    partition: int | None
-    from_offset: int | None
-    count: int | None
-
-
-def rendered_range(settings: Settings, wanted: Selection, *, default_count: int) -> Rendered:
+def rendered_range(settings: Settings, wanted: Selection, *, events: Collection[str], default_count: int) -> Rendered:
     """Of the topic's partition. Raises SettingsError, or KafkaUnavailableError."""
     count = wanted.count or default_count
-    inbox: queue.SimpleQueue[SchemaAnswer] = queue.SimpleQueue()
-    registry = registry_of(settings)
-    # without a registry the first answer is the last
-    tries = ENOUGH_TRIES if registry else 1
-    with closing(Schemas(settings.schema_dir, registry, inbox.put, time.monotonic)) as schemas:
-        cluster = Cluster(client_properties(settings))
-        tp = find_partition(cluster, wanted.topic or _usual_topic(settings), wanted.partition)
-        bounds = find_bounds(cluster, tp, wanted.from_offset, count)
-        records = read_range(consumer_properties(settings), tp, bounds, count)
-        rehearsal = rehearse(
-            _pipeline(settings),
-            tp,
-            records,
-            lambda refs: answers(refs, schemas.fetch, inbox, time.monotonic, tries=tries),
-        )
+    selection = selection_of(settings, tuple(events))
+    cluster = Cluster(client_properties(settings))
+    tp = find_partition(cluster, wanted.topic or usual_topic(settings), wanted.partition)
+    bounds = find_bounds(cluster, tp, wanted.from_offset, count)
+    records = read_range(consumer_properties(settings), tp, bounds, count)
+    with asking(settings) as find:
+        rehearsal = rehearse(rehearsing(settings, selection), tp, records, find)
     return Rendered(lines_of(rehearsal), _notes(rehearsal, bounds))
 
 
-def rendered_file(settings: Settings, name: str, content: bytes, wanted: Selection) -> Rendered:
+def rendered_file(
+    settings: Settings, name: str, content: bytes, wanted: Selection, *, events: Collection[str]
+) -> Rendered:
     """Of the file's events as though they were records of this partition, from its beginning on and as many as there
     are. Raises SettingsError.
     """
-    tp = TopicPartition(wanted.topic or _usual_topic(settings), wanted.partition or 0)
+    tp = TopicPartition(wanted.topic or usual_topic(settings), wanted.partition or 0)
     file = read_events(name, content, wanted.from_offset or 0, wanted.count)
-    pipeline = _pipeline(settings)
+    pipeline = rehearsing(settings, selection_of(settings, tuple(events)))
     pipeline.intake.known(file.schema, file.plan)
     return Rendered(lines_of(rehearse(pipeline, tp, file.records, _none_to_find)), [])
 
@@ -79,11 +61,13 @@ def _none_to_find(refs: Sequence[SchemaRef]) -> tuple[SchemaAnswer, ...]:
     raise AssertionError(f"a file knows its schema, but there was {refs}")
 
 
-def _pipeline(settings: Settings) -> Pipeline:
-    return pipeline_of(settings.model_copy(update={"batch_linger_ms": max(1, settings.batch_linger_ms)}))
+def rehearsing(settings: Settings, selection: EventSelection | None) -> Pipeline:
+    """A pipeline in which time stands still: with no linger at all, every turn would end a body."""
+    lingering = settings.model_copy(update={"batch_linger_ms": max(1, settings.batch_linger_ms)})
+    return pipeline_of(lingering, selection)
 
 
-def _usual_topic(settings: Settings) -> str:
+def usual_topic(settings: Settings) -> str:
     if settings.topics_pattern is not None:
         raise SettingsError(["--topic: KAFKA_TOPICS is a pattern, so a topic must be named"])
     return settings.kafka_topics[0]
