@@ -4,25 +4,28 @@ were. Puts parts together and does none of their work.
 
 from collections.abc import Generator
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from worker.assembly import Clock, Job, pipeline_of, registry_of, wall_ms
 from worker.client_properties import client_properties, consumer_properties
 from worker.cluster import Cluster
 from worker.core.decoding import Plan, SchemaRef
-from worker.core.mapping import EventMapping, Selection
+from worker.core.mapping import Selection
 from worker.core.records import Record, TopicPartition
-from worker.errors import NoSuchSchemaError, SchemaUnavailableError, SettingsError
+from worker.errors import NoSuchSchemaError, SchemaUnavailableError
 from worker.identity_log import IdentityLog
 from worker.outgoing import DeadLetterWriter
 from worker.planners import StretchPlanner
 from worker.ranges import Bounds, records_of
-from worker.registry import Registry
 from worker.replay.options import WarmUp
 from worker.replay.runs import Replay
 from worker.replay.warm_up import Learner, PastVisitors, Report
 from worker.schema_directory import load_directory
 from worker.settings import Settings
 from worker.topics import TopicNames
+
+if TYPE_CHECKING:
+    from worker.registry import Registry
 
 
 def job_of(
@@ -67,22 +70,8 @@ def job_of(
     )
 
 
-def selection_of(settings: Settings, mapping: EventMapping, events: list[str]) -> Selection | None:
-    """None where all events are wanted. Raises SettingsError for a name by which nothing is ever sent."""
-    if not events:
-        return None
-    selection = Selection(events, mapping, forward_identify=settings.forward_identify)
-    known = ", ".join(entry.name for entry in mapping.entries if entry.target)
-    if selection.strange:
-        raise SettingsError(
-            [f"--event: nothing is sent by the name {name!r}; known are page, {known}" for name in selection.strange]
-        )
-    return selection
-
-
 def _finder(settings: Settings, resources: ExitStack) -> "Finder":
-    config = registry_of(settings)
-    registry = None if config is None else Registry(config)
+    registry = registry_of(settings)
     if registry is not None:
         resources.callback(registry.close)
     return Finder(settings, registry)
@@ -91,7 +80,7 @@ def _finder(settings: Settings, resources: ExitStack) -> "Finder":
 class Finder:
     """Schemas for whoever can wait. Raises NoSuchSchemaError or SchemaUnavailableError."""
 
-    def __init__(self, settings: Settings, registry: Registry | None) -> None:
+    def __init__(self, settings: Settings, registry: "Registry | None") -> None:
         self._directory = settings.schema_dir
         self._local = load_directory(settings.schema_dir)
         self._registry = registry

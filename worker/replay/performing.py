@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 import structlog
 
 from worker import __version__
-from worker.assembly import mapping_of, wall_ms
+from worker.assembly import selection_of, wall_ms
 from worker.cluster import Cluster
 from worker.extents import RangeOptions
 from worker.finish import FinishLine, standings_of
 from worker.metrics import Metrics
 from worker.patience import patiently
-from worker.replay.job import job_of, selection_of
+from worker.replay.job import job_of
 from worker.replay.options import WarmUp
 from worker.replay.progress import view_of
 from worker.replay.runs import Replay, asked_for, begin_replay, check_same, extents_for, find_replay, in_words
@@ -48,7 +48,7 @@ def registered(settings: Settings, cluster: Cluster, order: Order) -> Replay:
     if found is not None:
         check_same(found, asked)
         return found
-    selection_of(settings, mapping_of(settings), list(order.events))
+    selection_of(settings, order.events)
     extents = extents_for(cluster, settings.topic_names(), order.options, wall_ms(time.monotonic()))
     return patiently(lambda: begin_replay(cluster, live, order.name, asked, extents))
 
@@ -59,7 +59,7 @@ def perform(settings: Settings, cluster: Cluster, order: Order, replay: Replay) 
     Raises KafkaStoppedError.
     """
     metrics = Metrics()
-    selection = selection_of(settings, mapping_of(settings), replay.events)
+    selection = selection_of(settings, replay.events)
     with ExitStack() as resources:
         reporter, port = resources.enter_context(reporting(settings, serve=settings.is_given("port"), metrics=metrics))
         view = view_of(sys.stderr, replay.name, time.monotonic, reporter.reasons)

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
-from worker.assembly import mapping_of, pipeline_of, registry_of, wall_ms
+from worker.assembly import pipeline_of, registry_of, selection_of, wall_ms
 from worker.client_properties import consumer_properties
 from worker.cluster import Cluster
 from worker.core.decoding import SchemaAnswer, SchemaRef
@@ -22,7 +22,6 @@ from worker.patience import patiently
 from worker.ranges import Bounds, records_of
 from worker.render.asking import ENOUGH_TRIES, answers
 from worker.render.rehearsal import CHUNK_RECORDS, NOW, play
-from worker.replay.job import selection_of
 from worker.replay.performing import Order
 from worker.replay.runs import asked_for, check_same, extents_for, find_replay
 from worker.schemas import Schemas
@@ -52,7 +51,7 @@ def rehearsed(settings: Settings, cluster: Cluster, order: Order) -> Iterator[Re
     Raises SettingsError, or KafkaUnavailableError.
     """
     extents, events = _extents(settings, cluster, order)
-    selection = selection_of(settings, mapping_of(settings), events)
+    selection = selection_of(settings, events)
     inbox: queue.SimpleQueue[SchemaAnswer] = queue.SimpleQueue()
     registry = registry_of(settings)
     tries = ENOUGH_TRIES if registry else 1
