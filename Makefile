@@ -51,7 +51,7 @@ test: setup  ## All tests but the soak, real Kafka included
 soak: setup  ## The tests that take minutes: crashes, restarts and outages under load, at random moments
 	@$(BIN)/pytest -m soak --timeout 400 $(ARGS)
 
-bench: setup  ## What an event costs, against two scripts in the same run (about ten minutes)
+bench: setup  ## What an event costs, against two scripts, and the pace of a backfill (a quarter of an hour)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 mutants: setup  ## Break the code in dozens of ways, and see that the tests notice each
