@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,10 +18,10 @@ import click
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from rich.console import Console
 
-from benchmarks import enrichment, restore
+from benchmarks import enrichment, moments, restore
 from benchmarks.backfill import EVENTS, paces
 from benchmarks.backfill_report import backfill_table
-from benchmarks.contenders import CONTENDERS, Course, Job
+from benchmarks.contenders import CONTENDERS, WORKER, Course, Job
 from benchmarks.report import differences, table
 from benchmarks.sink import sink
 from benchmarks.traffic import events, fill
@@ -31,7 +32,8 @@ from worker.demo.site import Produced
 from worker.settings.table import shipped_schemas
 
 TOPIC = "delivery-benchmark"
-SCENARIOS = ("contenders", "identities", "backfill")
+MANY_PARTITIONS = 24
+SCENARIOS = ("contenders", "partitions", "identities", "moments", "backfill")
 
 # so many records of the demo's site
 Encoded = Callable[[int], Iterator[Produced]]
@@ -80,6 +82,27 @@ def contend(console: Console, job: Job, partitions: int, rounds: int, only: Sequ
     return not problems
 
 
+def of_many_partitions(job: Job, encoded: Encoded) -> str:
+    """What the worker takes in memory where every partition has a backlog of its own."""
+    wide = replace(job, topic=f"{job.topic}-{MANY_PARTITIONS}")
+    fill(job.brokers, wide.topic, MANY_PARTITIONS, encoded(job.records))
+    done = Course(wide).run(WORKER, "worker-wide")
+    return (
+        f"{MANY_PARTITIONS} partitions: peak RSS {done.peak_rss_bytes / 1e6:.0f} MB (target: 200), "
+        f"{done.cpu_seconds / job.records * 1e6:.1f} µs an event"
+    )
+
+
+def of_moments(job: Job, partitions: int, encoded: Encoded) -> Iterator[str]:
+    full, quiet = replace(job, topic=f"{job.topic}-full"), replace(job, topic=f"{job.topic}-quiet")
+    fill(job.brokers, full.topic, partitions, encoded(moments.BACKLOG))
+    fill(job.brokers, quiet.topic, partitions, iter(()))
+    yield moments.start(full)
+    yield moments.latency(quiet, encoded(moments.LATENCY_EVENTS))
+    yield moments.after_429(full)
+    yield moments.after_kill(full)
+
+
 @click.command()
 @click.option("--scenario", "scenarios", multiple=True, type=click.Choice(SCENARIOS), help="All when not given.")
 @click.option("--events", "count", default=400_000, show_default=True, help="Records for the contenders.")
@@ -115,6 +138,11 @@ def main(
             same = contend(console, job, partitions, rounds, only, encoded)
         if "identities" in wanted:
             console.print(of_identities(kafka.bootstrap_servers, visitors))
+        if "partitions" in wanted:
+            console.print(of_many_partitions(job, encoded))
+        if "moments" in wanted:
+            for line in of_moments(job, partitions, encoded):
+                console.print(line)
         if "backfill" in wanted:
             records = list(encoded(max(EVENTS.values())))
             console.print(backfill_table(paces(job, records, rounds, console.print)))
