@@ -20,6 +20,8 @@ KILLS = 6
 QUICK_SESSION = {"session.timeout.ms": 3_000, "heartbeat.interval.ms": 500}
 EAGER = {**QUICK_SESSION, "partition.assignment.strategy": "range"}
 SOAK = pytest.mark.soak
+# while a worker starts, so that the other leaves it something to do
+SLOW = {"delay_ms": 2_000}
 DENIED = {"consent": {**GRANTED, "marketing": False}}
 
 
@@ -79,10 +81,12 @@ def test_workers_killed_and_moved_at_random_send_what_one_left_alone_sends(
                 **protocol,
             )
 
-        put_faults(battered, {"delay_ms": 40})
+        put_faults(battered, SLOW)
         workers = [start(), start()]
         for _ in range(KILLS):
-            wait_requests(battered, chance.randint(1, 25))
+            put_faults(battered, {"delay_ms": 40})
+            wait_requests(battered, chance.randint(1, 15))
+            put_faults(battered, SLOW)
             victim = workers.pop(chance.randrange(2))
             end = chance.choice((victim.kill, victim.terminate))
             end()
