@@ -12,6 +12,7 @@ from worker.demo.broker import accepts_connections
 
 DEMO = [sys.executable, "-m", "worker", "demo"]
 ADDRESS = re.compile(r"127\.0\.0\.1:\d+")
+SUMMARY = re.compile(r"stopped .*: ([\d,]+) produced · ([\d,]+) delivered, ([\d,]+) filtered, ([\d,]+) dead-lettered")
 
 
 @pytest.fixture
@@ -38,15 +39,21 @@ def test_the_demo_adds_up(kafka: str) -> None:
     assert '"email": "jane.doe@acme.com"' in shown.stdout
 
 
-def test_a_live_demo_that_is_told_to_stop_leaves_nothing_running(
-    live_demo: tuple[subprocess.Popen[bytes], list[str]],
+def test_a_live_demo_that_is_told_to_stop_adds_up_and_leaves_nothing_running(
+    live_demo: tuple[subprocess.Popen[bytes], list[str]], tmp_path: Path
 ) -> None:
     demo, addresses = live_demo
     assert [accepts_connections(address) for address in addresses] == [True, True, True]
+    output = tmp_path / "demo.out"
+    wait_until(lambda: " produced" in output.read_text(), 60, "it says how much there is")
 
     demo.send_signal(signal.SIGTERM)
 
     assert demo.wait(60) == 0
+    said = SUMMARY.search(output.read_text())
+    assert said
+    produced, *ended = (int(count.replace(",", "")) for count in said.groups())
+    assert produced == sum(ended) > 0
     assert [accepts_connections(address) for address in addresses] == [False, False, False]
 
 

@@ -30,6 +30,7 @@ DEAD_LETTERS = f"{TOPIC}.dead-letters"
 _API_KEY = "demo-key"
 _WORKER_PORT, _SANDBOX_PORT = 8082, 8083
 _READY_SECONDS, _DELIVERY_SECONDS, _STOP_SECONDS = 30, 90, 30
+_CATCH_UP_SECONDS = 5
 _LOOK_SECONDS = 0.05
 _SAY_SECONDS = 1
 # An API far away takes its time; without this there is nothing to watch.
@@ -129,9 +130,19 @@ def deliver_on(console: Console, on: Stage, *, seed: int, per_second: float) -> 
             time.sleep(_LOOK_SECONDS)
     except KeyboardInterrupt:
         console.print("\nstopping: the worker finishes what it has begun …")
-        tally = report.counted(_metrics(on.worker) or "")
+        tally = _caught_up(on.worker, sent)
         code = on.worker.terminate(_STOP_SECONDS)
         console.print(f"stopped (exit code {code}): {sent:,} produced · {report.brief(tally)}")
+
+
+def _caught_up(worker: WorkerProcess, sent: int) -> report.Tally:
+    """The worker's counters once they hold all that was sent, or time is up; with the worker they are gone."""
+    deadline = time.monotonic() + _CATCH_UP_SECONDS
+    tally = report.counted(_metrics(worker) or "")
+    while tally.total() < sent and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+        tally = report.counted(_metrics(worker) or "")
+    return tally
 
 
 def _watch(console: Console, on: Stage, total: int) -> tuple[str, bytes | None]:
