@@ -111,6 +111,7 @@ class Consumer:
             self._begin_again(self._fatal)
         # named once a chunk and not once a record
         records = {TopicPartition(topic or "", partition or 0): chunk for (topic, partition), chunk in read.items()}
+        self._started.update({tp: chunk[-1].next_offset for tp, chunk in records.items() if tp in self._started})
         return Chunk(records, self._positions() if not records else {})
 
     def _begin_again(self, fatal: KafkaError) -> None:
@@ -168,8 +169,9 @@ class Consumer:
         """Under the eager protocol an assignment is always whole; the others go on from where they are."""
         others = [KafkaPartition(*tp) for tp in self._started if tp not in moved]
         for part in self._consumer.position(others) if others else ():
-            if part.offset >= 0:
-                self._started[TopicPartition(part.topic, part.partition)] = part.offset
+            # after a seek the client knows of no position until the next record: then it is what was read last
+            tp = TopicPartition(part.topic, part.partition)
+            self._started[tp] = max(self._started[tp], part.offset)
         self._consumer.assign([KafkaPartition(*tp, offset) for tp, offset in self._started.items()])
         self._pause_again()
 
