@@ -36,13 +36,21 @@ class RangeOptions:
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What they mean, before anybody was asked. `from_ms` 0 is the beginning; None: by offset. `to_ms` None: by offset,
-    or the end as it is found. Offsets are by partition, under None for all others.
+    or the end as it is found. Offsets are by partition, under None for all others; where there are only some, the other
+    partitions are left out.
     """
 
     from_ms: int | None
     to_ms: int | None
     from_offsets: Mapping[int | None, int]
     to_offsets: Mapping[int | None, int]
+
+    def takes(self, partition: int) -> bool:
+        return not (_left_out(self.from_offsets, partition) or _left_out(self.to_offsets, partition))
+
+
+def _left_out(offsets: Mapping[int | None, int], partition: int) -> bool:
+    return bool(offsets) and partition not in offsets and None not in offsets
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,8 @@ def wanted_of(options: RangeOptions, now_ms: int) -> Wanted:
         problems.append(f"--from, --to: {options.from_time} is not before {options.to_time}")
     from_offsets = _offsets("--from-offset", options.from_offsets, problems)
     to_offsets = _offsets("--to-offset", options.to_offsets, problems)
+    problems += _half_named("--from-offset", from_offsets, "--to-offset", to_offsets)
+    problems += _half_named("--to-offset", to_offsets, "--from-offset", from_offsets)
     if problems:
         raise SettingsError(problems)
     return Wanted(from_ms, to_ms, from_offsets, to_offsets)
@@ -115,6 +125,17 @@ def _offsets(option: str, texts: Iterable[str], problems: list[str]) -> dict[int
             problems.append(f"{option}: {'partition ' + partition if colon else 'all partitions'} twice")
         found[key] = int(offset)
     return found
+
+
+def _half_named(
+    option: str, offsets: Mapping[int | None, int], other: str, others: Mapping[int | None, int]
+) -> Iterator[str]:
+    for partition in offsets:
+        if partition is not None and _left_out(others, partition):
+            yield (
+                f"{option}: partition {partition} is named here and left out by {other}, which names others; "
+                f"name it in both or in neither"
+            )
 
 
 def find_extents(cluster: OffsetFinder, topics: Collection[str], wanted: Wanted) -> dict[TopicPartition, Extent]:
@@ -166,10 +187,13 @@ def _by_partition(
             problems.append(f"{tp}: its offsets cannot be had just now")
             continue
         log_start, end = starts[tp], ends[tp]
+        if not wanted.takes(tp.partition):
+            extents[tp] = Extent(end, end)
+            continue
         by_time = min(end, stops.get(tp, nowhere)[0])
         stop = wanted.to_offsets.get(tp.partition, wanted.to_offsets.get(None, by_time))
         if wanted.from_ms is None:
-            begin = wanted.from_offsets.get(tp.partition, wanted.from_offsets.get(None, stop))
+            begin = wanted.from_offsets.get(tp.partition, wanted.from_offsets.get(None, log_start))
         else:
             begin, at_ms = begins.get(tp, nowhere)
             begin = min(begin, end)

@@ -39,7 +39,7 @@ class Cluster:
     def at_time(self, partitions: Iterable[TopicPartition], epoch_ms: int) -> dict[TopicPartition, tuple[int, int]]:
         kept = [(offset, JUNE + offset * DAY) for offset in range(self.start, 10)]
         found = next((each for each in kept if each[1] >= epoch_ms), None)
-        return {tp: found for tp in partitions if tp == A and found is not None}
+        return {tp: found for tp in partitions if (self.both or tp == A) and found is not None}
 
 
 def found(cluster: Cluster | None = None, topics: tuple[str, ...] = (TOPIC,), **options: Any) -> Extent:
@@ -87,6 +87,39 @@ def test_where_offsets_are_named_for_some_partitions_the_others_are_left_out() -
     extents = find_extents(Cluster(), [TOPIC], wanted_of(RangeOptions(from_offsets=("0:3",)), NOW))
 
     assert (extents[A].offsets, extents[B].offsets) == (7, 0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"from_offsets": ("0:3",), "to_time": "2026-06-08"}, id="the beginning by offset"),
+        pytest.param({"from_time": "2026-06-04", "to_offsets": ("0:7",)}, id="the end by offset"),
+        pytest.param({"from_offsets": ("3",), "to_offsets": ("0:7",)}, id="a beginning for all"),
+        pytest.param({"from_offsets": ("0:3",), "to_offsets": ("7",)}, id="an end for all"),
+    ],
+)
+def test_partitions_left_out_by_one_side_are_left_out_whatever_the_other_says(options: dict[str, Any]) -> None:
+    extents = find_extents(Cluster(both=True), [TOPIC], wanted_of(RangeOptions(**options), NOW))
+
+    assert (extents[A], extents[B].offsets) == (Extent(3, 7), 0)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "said"),
+    [
+        pytest.param(("0:3",), ("1:5",), ["--from-offset: partition 0", "--to-offset: partition 1"], id="one each"),
+        pytest.param(("0:3",), ("0:7", "1:5"), ["--to-offset: partition 1"], id="an end without a beginning"),
+        pytest.param(("0:3", "1:3"), ("0:7",), ["--from-offset: partition 1"], id="a beginning without an end"),
+        pytest.param(("0:3",), ("7", "1:5"), ["--to-offset: partition 1"], id="though there is an end for all"),
+        pytest.param(("3", "1:3"), ("0:7",), ["--from-offset: partition 1"], id="though there is a beginning for all"),
+    ],
+)
+def test_a_partition_named_by_one_side_and_left_out_by_the_other_is_refused(
+    begin: tuple[str, ...], end: tuple[str, ...], said: list[str]
+) -> None:
+    problems = refused(Cluster(both=True), from_offsets=begin, to_offsets=end)
+
+    assert [problem.partition(" is named here")[0] for problem in problems] == said
 
 
 @pytest.mark.parametrize(
