@@ -108,6 +108,20 @@ def work(settings: Settings, job: Job, reporter: Reporter, stop: Callable[[], bo
     close(edges)
 
 
+def stopped_or(stop: threading.Event, stopping: Callable[[], None], done: Callable[[], bool]) -> Callable[[], bool]:
+    """When a job that has an end is over: it is done, or somebody wants a stop, of which `stopping` is told once."""
+    told = False
+
+    def over() -> bool:
+        nonlocal told
+        if stop.is_set() and not told:
+            told = True
+            stopping()
+        return told or done()
+
+    return over
+
+
 def bound_the_allocator() -> bool:
     """Keeps the C library from holding on to memory, a tenth of what the worker takes under a backlog; False where it
     is not glibc's. To be called before there are threads.

@@ -2,6 +2,7 @@
 
 import random
 import re
+import time
 from dataclasses import dataclass, replace
 
 import pytest
@@ -226,6 +227,21 @@ def test_a_rate_is_kept(stage: Stage, sandbox: Sandbox) -> None:
 
     assert set(delivered_ids(sandbox)) == ids(600)
     assert max(times) - min(times) >= 4.0
+
+
+def test_a_stop_does_not_wait_for_what_the_rate_still_keeps_back(stage: Stage, sandbox: Sandbox) -> None:
+    stage.cluster.produce(stage.topic, signals(1_000))
+    arguments = ("--name", "slow", "--from", "beginning")
+    worker = stage.start(sandbox, *arguments, "--rate", "20", SHUTDOWN_TIMEOUT_SECONDS="60")
+    wait_until(lambda: delivered_ids(sandbox), 60, "the first")
+    asked_at = time.monotonic()
+    assert worker.terminate() == 0
+    seconds = time.monotonic() - asked_at
+
+    assert seconds < 20, "half the shutdown's time, and no answer was outstanding"
+    assert worker.logged("replay.stopping")
+    stage.replay(sandbox, *arguments)
+    assert delivered_ids(sandbox) == dict.fromkeys(ids(1_000), 1)
 
 
 def test_what_retention_takes_while_it_runs_is_counted_and_the_end_is_reached(stage: Stage, sandbox: Sandbox) -> None:

@@ -189,9 +189,7 @@ class Pipeline:
         return self._begin([lane for lane in lanes if lane.trouble.refusal is None])
 
     def _begin(self, lanes: Iterable[Lane]) -> Commit | None:
-        """One commit of what these lanes have settled, those first that have waited longest, as far as one can carry
-        it.
-        """
+        """One commit of what these lanes have settled, those first that have waited longest, as much as it carries."""
         shares: list[LaneCommit] = []
         commit_bytes = 0
         for lane in sorted(lanes, key=lambda lane: lane.committed_at):
@@ -216,13 +214,15 @@ class Pipeline:
         return commit
 
     def drained(self) -> bool:
-        """Whether, while stopping, there is nothing left that could still be sent or committed."""
-        unsettled = any(lane.unsettled_since is not None for lane in self.lanes.values())
+        """Whether, while stopping, nothing is left to send or commit. What is not decided is read again next time."""
+        unsettled = any(span.state is not SpanState.SETTLED for lane in self.lanes.values() for span in lane.spans)
         return not unsettled and not self.committing
 
     def stopping(self) -> None:
-        """From now on nothing lingers: what is open goes out, and lanes stay paused."""
+        """Nothing lingers from now on, lanes stay paused, and a pace ends: what was read ahead may take it minutes."""
         self._draining = True
+        if self.intake.pace is not None:
+            self.intake.pace.end()
 
     def ticked(self, now: float) -> list[Command]:
         """Everything that is to be done now. Called once a turn, after all facts of that turn."""

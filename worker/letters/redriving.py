@@ -35,7 +35,7 @@ from worker.planners import StretchPlanner
 from worker.ranges import Bounds, records_of
 from worker.render.rehearsal import WAITS_FOR_SCHEMA, Judged, Waiting
 from worker.reporter import Reporter
-from worker.running import work
+from worker.running import stopped_or, work
 from worker.scout import Place
 from worker.settings import Settings
 from worker.topics import TopicNames
@@ -74,7 +74,7 @@ def redrive(
         try:
             # what fails returns, be it all of it: there is nothing to be held for
             unlimited = settings.model_copy(update={"rejection_limit": 0})
-            work(unlimited, job, reporter, lambda: stop.is_set() or line.reached())
+            work(unlimited, job, reporter, stopped_or(stop, _stopping, line.reached))
         finally:
             line.close()
     return standings_of(cluster, group, list(stretches))
@@ -90,6 +90,10 @@ def _seldom() -> Callable[[Standings], None]:
             log.info("redrive.progress", letters=summary.read, offsets_left=summary.left)
 
     return looked
+
+
+def _stopping() -> None:
+    log.info("redrive.stopping")
 
 
 def _job(

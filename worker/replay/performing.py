@@ -20,7 +20,7 @@ from worker.replay.job import job_of
 from worker.replay.options import WarmUp
 from worker.replay.progress import view_of
 from worker.replay.runs import Replay, asked_for, begin_replay, check_same, extents_for, find_replay, in_words
-from worker.running import begin, reporting, work
+from worker.running import begin, reporting, stopped_or, work
 from worker.settings import Settings
 from worker.settings.values import LogLevel
 
@@ -80,7 +80,7 @@ def perform(settings: Settings, cluster: Cluster, order: Order, replay: Replay) 
         line.start()
         resources.callback(line.close)
         job = job_of(settings, replay, cluster, selection, order.warm_up, order.rate, resources)
-        work(settings, job, reporter, lambda: stop.is_set() or line.reached())
+        work(settings, job, reporter, stopped_or(stop, view.stopping, line.reached))
         standings = patiently(lambda: standings_of(cluster, replay.group, list(replay.standings)))
         view.looked(standings)
     after = replace(replay, standings=standings)

@@ -30,6 +30,8 @@ class View(Protocol):
 
     def looked(self, standings: Standings) -> None: ...
 
+    def stopping(self) -> None: ...
+
 
 def view_of(stream: TextIO, name: str, clock: Callable[[], float], waits_for: Callable[[], tuple[str, ...]]) -> View:
     """`waits_for` says why nothing moves, where something keeps it."""
@@ -65,6 +67,9 @@ class Lines:
         )
         self._said_at, self._records = now, records
 
+    def stopping(self) -> None:
+        log.info("replay.stopping", name=self._name)
+
 
 class Bars:
     """Offsets done of each partition, and of all of them with the rate and the time that is left."""
@@ -91,6 +96,9 @@ class Bars:
         self._move(ALL, ALL, done, offsets, self._rate())
         why = "; ".join(self._waits_for())
         self._progress.update(self._tasks[ALL], description=escape(f"{ALL} (waits: {why})" if why else ALL))
+
+    def stopping(self) -> None:
+        self._progress.print("Stopping: what is on its way is finished.")
 
     def _move(self, key: TopicPartition | str, name: str, done: int, offsets: int, rate: str) -> None:
         if key not in self._tasks:

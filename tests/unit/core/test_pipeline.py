@@ -5,12 +5,15 @@ import pytest
 from tests.builders import TP, answer, identify, pipeline, record, signal, signals, tp, undecodable, without_consent
 from tests.simulator import Simulator, always, good, refusing
 from worker.core.commands import Commit, Deliver, Pause
+from worker.core.decoding import SchemaRef
 from worker.core.identity import Known
 from worker.core.lanes import MAX_COMMIT_BYTES, Limits
 from worker.core.outcomes import HoldReason, Outcome, Reason
+from worker.core.pace import Pace
 from worker.core.reports import owes_progress, report
 
 JANE = b'["user-123",1780744274000,{"email":"jane.doe@acme.com"}]'
+LATER = SchemaRef.of_id(8)
 SINGLES = Limits(batch_max_events=1, linger_seconds=0.0)
 
 
@@ -399,6 +402,34 @@ def test_it_is_drained_when_everything_is_settled_and_no_transaction_is_in_the_a
 
     assert simulator.pipeline.drained()
     assert simulator.lag() == 0
+
+
+def test_a_stop_does_not_wait_for_records_whose_schema_is_not_known() -> None:
+    simulator = Simulator().own()
+    simulator.produce(*signals(range(3)), signal(3, LATER), *signals(range(4, 6)))
+    simulator.poll()
+    simulator.pipeline.stopping()
+
+    simulator.tick()
+    simulator.run(good, seconds=0.5)
+
+    assert simulator.pipeline.drained()
+    assert simulator.partitions[TP].committed == 3
+
+
+def test_a_stop_with_a_pace_sends_what_is_decided_and_gives_up_the_rest() -> None:
+    simulator = Simulator(Limits(linger_seconds=3_600.0))
+    simulator.pipeline.intake.pace = Pace(10)
+    simulator.produce(*signals(range(100)))
+    simulator.own()
+    simulator.poll()
+    simulator.pipeline.stopping()
+
+    simulator.run(good, seconds=5)
+
+    assert simulator.pipeline.drained()
+    assert simulator.taken == {"evt_0_0": 1, "evt_0_1": 1}
+    assert simulator.partitions[TP].committed == 2
 
 
 def test_identity_changes_are_committed_with_the_offset_that_taught_them() -> None:

@@ -49,5 +49,17 @@ def test_a_terminal_gets_a_bar_a_partition_and_one_for_all() -> None:
     assert "held [3]" in shown
 
 
+def test_a_stop_is_said_beside_the_bars_and_in_the_log() -> None:
+    terminal = Terminal()
+    bars = Bars(terminal, tuple)
+    with bars.shown():
+        bars.stopping()
+    with structlog.testing.capture_logs() as logged:
+        Lines("june", lambda: 0.0, tuple).stopping()
+
+    assert "Stopping: what is on its way is finished." in terminal.getvalue()
+    assert logged == [{"event": "replay.stopping", "name": "june", "log_level": "info"}]
+
+
 def test_elsewhere_lines_are_logged() -> None:
     assert isinstance(view_of(io.StringIO(), "june", lambda: 0.0, tuple), Lines)
