@@ -134,6 +134,10 @@ def listed(found: Sequence[Known]) -> list[str]:
 def rehearsed_in_words(name: str, partitions: Iterable[Rehearsed]) -> Iterator[str]:
     """What would become of the range, partition by partition and altogether."""
     seen = list(partitions)
+    if not seen:
+        yield f"Replay {name} is done: nothing of its range is left to be sent. Another range needs another name,"
+        yield f"or `replay drop {name}` first."
+        return
     rows = [
         (
             str(each.tp),

@@ -3,7 +3,7 @@ from worker.core.stretches import Asked, Stretch
 from worker.finish import Standing
 from worker.replay.known import Known
 from worker.replay.runs import Replay
-from worker.replay.words import as_json, listed, summary, table
+from worker.replay.words import as_json, listed, rehearsed_in_words, summary, table
 
 ASKED: Asked = {"from": "2026-06-01"}
 A, B = TopicPartition("delivery-a", 0), TopicPartition("delivery-a", 1)
@@ -53,3 +53,11 @@ def test_for_scripts_every_partition_is_told() -> None:
 
     assert told["left"] == 20
     assert [(each["partition"], each["next_offset"]) for each in told["partitions"]] == [(0, 1_500), (1, 880)]  # type: ignore[attr-defined]  # JSON
+
+
+def test_where_nothing_is_left_to_rehearse_a_replay_is_said_to_be_done() -> None:
+    said = list(rehearsed_in_words("june", []))
+
+    assert said[0].startswith("Replay june is done: nothing of its range is left")
+    assert "replay drop june" in said[-1]
+    assert not any("records" in line for line in said)
