@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from worker.cli.reading import kafka
 
@@ -76,6 +77,7 @@ def replay(
     that point. Nothing is written to the identity log; dead letters go to the usual topic.
     """
     if ctx.invoked_subcommand is not None:
+        _refuse_options(ctx, ctx.invoked_subcommand)
         return
     if name is None:
         raise click.UsageError("--name is missing: what this replay is called, and found again by.")
@@ -101,6 +103,20 @@ def replay(
             return
         found, own = perform(settings, cluster, order, found)
     click.echo("\n".join(words.summary(found, own)))
+
+
+def _refuse_options(ctx: click.Context, subcommand: str) -> None:
+    """What stands before a subcommand would be ignored, and somebody meant something by it."""
+    given = [
+        param.opts[0]
+        for param in ctx.command.params
+        if param.name and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(
+            f"{', '.join(given)}: not before `{subcommand}`, which takes what it needs behind it; "
+            f"see `replay {subcommand} --help`."
+        )
 
 
 def _rehearse(settings: "Settings", cluster: "Cluster", order: "Order") -> None:
