@@ -53,10 +53,12 @@ def judge_lag(offsets: Mapping[TopicPartition, Offsets], reset: OffsetReset) -> 
 
 def _lag(topic: str, partitions: Mapping[TopicPartition, Offsets], starts: Mapping[TopicPartition, Start]) -> str:
     behind = sum(partitions[tp].latest - start.offset for tp, start in starts.items())
+    to_read = f"{behind:,} {'record' if behind == 1 else 'records'} to read"
     new = sum(found.committed is None for found in partitions.values())
     if new == len(partitions):
-        return f"{topic}: nothing committed yet, {behind:,} records to read"
-    return f"{topic}: {behind:,} records to read" + (f", nothing committed yet in {new} partitions" if new else "")
+        return f"{topic}: nothing committed yet, {to_read}"
+    places = f"{new} {'partition' if new == 1 else 'partitions'}"
+    return f"{topic}: {to_read}" + (f", nothing committed yet in {places}" if new else "")
 
 
 def _odd(tp: TopicPartition, start: Start) -> list[Result]:

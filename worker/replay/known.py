@@ -6,6 +6,7 @@ from worker.client_properties import client_properties
 from worker.cluster import Cluster
 from worker.errors import GroupBusyError, SettingsError
 from worker.groups import Groups
+from worker.render.lines import counted
 from worker.replay.runs import Replay, find_replay, group_of, name_of
 from worker.settings import Settings
 
@@ -37,9 +38,8 @@ def drop_replay(settings: Settings, name: str) -> str:
     try:
         groups.delete(group)
     except GroupBusyError as busy:
-        raise SettingsError(
-            [f"NAME: {groups.members(group)} processes are at work on {name}; stop them first"]
-        ) from busy
+        at_work = counted(groups.members(group), "process is", "processes are")
+        raise SettingsError([f"NAME: {at_work} at work on {name}; stop what works on it first"]) from busy
     return group
 
 

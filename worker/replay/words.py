@@ -56,6 +56,11 @@ def counts(counted: Mapping[str, int]) -> list[str]:
     return _aligned([*rows, ("records", f"{sum(counted.values()):,}")])
 
 
+def number_of(number: int, one: str, many: str) -> str:
+    """With its noun, and the verb where there is one."""
+    return f"{number:,} {one if number == 1 else many}"
+
+
 def _aligned(rows: Sequence[tuple[str, str]]) -> list[str]:
     width = max(len(name) for name, _ in rows)
     digits = max(len(number) for _, number in rows)
@@ -67,15 +72,15 @@ def summary(replay: Replay, own: Mapping[str, int]) -> list[str]:
     total = total_of(standing.stretch for standing in replay.standings.values())
     records = sum(total.counted.values())
     done = replay.offsets - replay.left
-    state = "the range is done" if not replay.left else f"{replay.left:,} offsets are left"
+    state = "the range is done" if not replay.left else number_of(replay.left, "offset is left", "offsets are left")
     lines = [f"Replay {replay.name} ({in_words(replay.asked)}): {state}.", *counts(total.counted)]
     lines.append(f"In {done:,} of {replay.offsets:,} offsets; {done - records - total.lost:,} of them hold no record.")
     if total.lost:
-        lines.append(f"{total.lost:,} offsets were deleted by retention before they were read: they were not sent.")
+        lost = number_of(total.lost, "offset was", "offsets were")
+        lines.append(f"{lost} deleted by retention before being read, and not sent.")
     if total.unknown:
-        lines.append(
-            f"identity-unknown: {total.unknown:,} visitors of whom no identify from before the range could be read."
-        )
+        unknown = number_of(total.unknown, "visitor", "visitors")
+        lines.append(f"identity-unknown: {unknown} of whom no identify from before the range could be read.")
     if sum(own.values()) != records:
         part = ", ".join(f"{name.replace('_', '-').replace('/', ' ')} {count:,}" for name, count in own.items())
         lines.append(f"This process's part: {part or 'nothing'}.")

@@ -45,6 +45,10 @@ def test_lag_is_the_sum_over_a_topics_partitions() -> None:
     assert lag(Offsets(5, 0, 10), Offsets(7, 0, 1_007)) == [(Verdict.OK, "t: 1,005 records to read")]
 
 
+def test_a_lag_of_one_record_is_said_in_the_singular() -> None:
+    assert lag(Offsets(9, 0, 10)) == [(Verdict.OK, "t: 1 record to read")]
+
+
 def test_lag_of_a_new_group_counts_from_where_it_would_start() -> None:
     assert lag(Offsets(None, 3, 10)) == [(Verdict.OK, "t: nothing committed yet, 7 records to read")]
     assert lag(Offsets(None, 3, 10), reset=OffsetReset.LATEST) == [
@@ -54,7 +58,7 @@ def test_lag_of_a_new_group_counts_from_where_it_would_start() -> None:
 
 def test_a_partition_that_was_added_is_named() -> None:
     assert lag(Offsets(10, 0, 10), Offsets(None, 0, 4)) == [
-        (Verdict.OK, "t: 4 records to read, nothing committed yet in 1 partitions")
+        (Verdict.OK, "t: 4 records to read, nothing committed yet in 1 partition")
     ]
 
 

@@ -23,7 +23,7 @@ def test_a_summary_adds_up_over_all_partitions() -> None:
         "  filtered absorbed              200",
         "  records                      1,710",
         "In 1,900 of 1,900 offsets; 140 of them hold no record.",
-        "50 offsets were deleted by retention before they were read: they were not sent.",
+        "50 offsets were deleted by retention before being read, and not sent.",
         "identity-unknown: 3 visitors of whom no identify from before the range could be read.",
     ]
 
@@ -61,3 +61,12 @@ def test_where_nothing_is_left_to_rehearse_a_replay_is_said_to_be_done() -> None
     assert said[0].startswith("Replay june is done: nothing of its range is left")
     assert "replay drop june" in said[-1]
     assert not any("records" in line for line in said)
+
+
+def test_one_of_a_kind_is_said_in_the_singular() -> None:
+    alone = Stretch(0, 9, ASKED, {"delivered": 7}, lost=1, unknown=1)
+    said = summary(Replay("june", "g.replay.june", dict(ASKED), {A: Standing(alone, 8)}), {"delivered": 7})
+
+    assert said[0].endswith(": 1 offset is left.")
+    assert "1 offset was deleted by retention before being read, and not sent." in said
+    assert any(line.startswith("identity-unknown: 1 visitor of whom") for line in said)
