@@ -185,9 +185,40 @@ def test_more_than_one_topic_is_told_apart(filled: str, cluster: Cluster, topic:
     assert "--topic" in refused.err
 
 
-@pytest.mark.parametrize("words", [["--since", "yesterday"], ["--offset", "17"], ["--reason", "bad"], ["--limit", "0"]])
-def test_a_wrong_argument_is_refused(filled: str, letters: Letters, words: list[str]) -> None:
-    assert letters("list", *words).code == 2
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        pytest.param(["--since", "yesterday"], "--since: 'yesterday' is no moment", id="no moment"),
+        pytest.param(["--offset", "17"], "--offset: '17' is no place", id="no place"),
+        pytest.param(["--reason", "bad"], "'bad' is not one of", id="no reason"),
+        pytest.param(["--offset", "1:2-0"], "--offset 1:2-0 ends before it begins", id="offsets reversed"),
+        pytest.param(["--since=2h", "--until=3h"], "--since 2h is not before --until 3h", id="times reversed"),
+        pytest.param(["--since=2h", "--until=2h"], "--since 2h is not before --until 2h", id="nothing in between"),
+        pytest.param(["--offset", "9:0"], "has 2 partitions, counted from 0", id="no such partition"),
+        pytest.param(["--offset", "0:4-9"], "--offset 0:4-9: there is no such dead letter", id="behind the end"),
+    ],
+)
+@pytest.mark.parametrize("subcommand", ["list", "redrive"])
+def test_a_wrong_argument_is_refused(
+    filled: str, cluster: Cluster, group: str, letters: Letters, subcommand: str, words: list[str], said: str
+) -> None:
+    refused = letters(subcommand, *words, DREAMDATA_API_KEY="key")
+    assert refused.code == 2
+    assert said in refused.err
+    assert cluster.committed(f"{group}.redrive", filled) == {}
+
+
+def test_a_list_of_nothing_cannot_be_asked_for(letters: Letters) -> None:
+    assert letters("list", "--limit", "0").code == 2
+
+
+def test_all_that_is_wrong_with_a_filter_is_said_at_once(filled: str, letters: Letters) -> None:
+    refused = letters("list", "--since=bogus", "--offset=1:9-3", "--offset=x")
+    assert all(said in refused.err for said in ("bogus", "1:9-3", "'x'"))
+    missing = letters("list", "--offset=9:0", "--offset=0:50", "--offset=0:1")
+    assert "--offset 9:0:" in missing.err
+    assert "--offset 0:50:" in missing.err
+    assert "0:1:" not in missing.err
 
 
 def test_a_letter_is_shown_with_the_payload_it_would_make_now(

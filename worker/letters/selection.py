@@ -27,6 +27,9 @@ class Place:
     first: int
     last: int
 
+    def __str__(self) -> str:
+        return f"{self.partition}:{self.first}" + (f"-{self.last}" if self.last > self.first else "")
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:

@@ -1,6 +1,6 @@
 """Reads dead-letter topics, and how far a redrive is with them. Blocks; prints and writes nothing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from worker.cluster import Cluster
 from worker.core.records import Record, TopicPartition
 from worker.errors import SettingsError
-from worker.letters.selection import redrive_group
+from worker.letters.selection import Place, redrive_group
 from worker.patience import offsets_in_time
 from worker.ranges import Bounds, records_of
 from worker.topics import TopicNames
@@ -54,6 +54,30 @@ def _source(wanted: str, names: TopicNames, candidates: list[str]) -> str:
     return wanted
 
 
+def refuse_missing(cluster: Cluster, topics: Sequence[LetterTopic], places: Sequence[Place]) -> None:
+    """Raises SettingsError where a place is in none of these topics, be it that retention has taken it, or
+    KafkaUnavailableError.
+    """
+    there = [topic for topic in topics if topic.partitions]
+    if not there:
+        return
+    problems = []
+    for place in places:
+        named = [topic.tps[place.partition] for topic in there if place.partition < topic.partitions]
+        bounds = {tp: cluster.bounds(tp) for tp in named}
+        if any(place.first < end and place.last >= log_start for log_start, end in bounds.values()):
+            continue
+        holds = [f"{tp} holds {_held(*found)}" for tp, found in bounds.items()]
+        holds = holds or [f"{topic.name} has {topic.partitions} partitions, counted from 0" for topic in there]
+        problems.append(f"--offset {place}: there is no such dead letter; {', '.join(holds)}")
+    if problems:
+        raise SettingsError(problems)
+
+
+def _held(log_start: int, end: int) -> str:
+    return f"offsets {log_start} to {end - 1}" if log_start < end else "nothing"
+
+
 class Reader:
     """`properties` are the consumer's, whose group is named and never joined."""
 
@@ -83,8 +107,7 @@ class Reader:
         """The one at this offset. Raises SettingsError where there is none, and says what there is."""
         log_start, end = self._cluster.bounds(tp)
         if not log_start <= offset < end:
-            there = f"offsets {log_start} to {end - 1}" if log_start < end else "nothing"
-            raise SettingsError([f"{tp} holds {there}: there is no dead letter at {offset}"])
+            raise SettingsError([f"{tp} holds {_held(log_start, end)}: there is no dead letter at {offset}"])
         with closing(records_of(self._properties, tp, Bounds(log_start, end, offset))) as records:
             found = next(records, None)
         if found is None or found.offset != offset:

@@ -66,6 +66,7 @@ def list_letters(
     """
     from worker.letters.rows import rows
     from worker.letters.selection import Ownership, State
+    from worker.letters.sources import refuse_missing
 
     selection = selection_of(**chosen)
     settings, cluster, topics = begin(topic, config)
@@ -73,6 +74,7 @@ def list_letters(
     _say_what_is_missing(topics)
     reader = reader_of(settings, cluster)
     with kafka(settings):
+        refuse_missing(cluster, topics, selection.places)
         found = rows(
             reader.records(topics),
             redriven_to(settings, reader, topics),

@@ -72,35 +72,56 @@ def max_redrives_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def selection_of(
     *, reasons: Sequence[str], statuses: Sequence[int], places: Sequence[str], since: str | None, until: str | None
 ) -> "Selection":
+    """Raises SettingsError, which has all that is wrong with them."""
+    from worker.errors import SettingsError
     from worker.letters.selection import Selection
-    from worker.moments import moment_ms, span_ms
 
-    def moment(option: str, text: str | None) -> int | None:
-        if text is None:
-            return None
-        ago_ms = span_ms(text)
-        try:
-            return now_ms() - ago_ms if ago_ms is not None else moment_ms(text)
-        except ValueError as error:
-            raise click.BadParameter(str(error), param_hint=option) from None
-
+    now, problems = now_ms(), list[str]()
+    wanted = [_place(text, problems) for text in places]
+    since_ms, until_ms = _moment("--since", since, now, problems), _moment("--until", until, now, problems)
+    if since_ms is not None and until_ms is not None and since_ms >= until_ms:
+        problems.append(f"--since {since} is not before --until {until}: nothing lies in between")
+    if problems:
+        raise SettingsError(problems)
     return Selection(
-        frozenset(reasons),
-        frozenset(statuses),
-        tuple(map(place_of, places)),
-        moment("--since", since),
-        moment("--until", until),
+        frozenset(reasons), frozenset(statuses), tuple(place for place in wanted if place), since_ms, until_ms
     )
 
 
-def place_of(text: str) -> "Place":
+def _moment(option: str, text: str | None, now: int, problems: list[str]) -> int | None:
+    from worker.moments import moment_ms, span_ms
+
+    if text is None:
+        return None
+    ago_ms = span_ms(text)
+    try:
+        return now - ago_ms if ago_ms is not None else moment_ms(text)
+    except ValueError as error:
+        problems.append(f"{option}: {error}")
+        return None
+
+
+def _place(text: str, problems: list[str]) -> "Place | None":
     from worker.letters.selection import Place
 
     found = _PLACE.fullmatch(text)
     if found is None:
+        problems.append(f"--offset: {text!r} is no place; allowed: P:OFFSET (as `list` shows it) or P:OFFSET-LAST")
+        return None
+    first, last = int(found[2]), int(found[3] or found[2])
+    if last < first:
+        problems.append(f"--offset {text} ends before it begins: P:OFFSET-LAST has the smaller offset first")
+    return Place(int(found[1]), first, last)
+
+
+def place_of(text: str) -> "Place":
+    """Of the one letter that is named."""
+    from worker.letters.selection import Place
+
+    found = _PLACE.fullmatch(text)
+    if found is None or found[3]:
         raise click.UsageError(f"{text!r} is no place: PARTITION:OFFSET, as 0:17, is what `list` shows.")
-    first = int(found[2])
-    return Place(int(found[1]), first, int(found[3] or first))
+    return Place(int(found[1]), int(found[2]), int(found[2]))
 
 
 def begin(

@@ -61,6 +61,7 @@ def redrive(
     again.
     """
     from worker.letters.selection import Ownership
+    from worker.letters.sources import refuse_missing
     from worker.letters.stretching import Wanted
     from worker.letters.summary import as_json as summary_as_json
     from worker.letters.summary import in_words
@@ -73,6 +74,7 @@ def redrive(
         if not each.partitions:
             click.echo(f"{each.source} has no dead letters: there is no topic {each.name}.", err=True)
     with kafka(settings):
+        refuse_missing(cluster, there, selection.places)
         summary = (_rehearsed if dry_run else _redriven)(settings, cluster, there, wanted, rate)
     if as_json:
         click.echo(json.dumps(summary_as_json(summary)))
