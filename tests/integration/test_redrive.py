@@ -203,6 +203,27 @@ def test_what_is_not_asked_for_goes_back_as_it_was(redrive: Redrive) -> None:
     assert delivered_ids(redrive.sandbox) == dict.fromkeys(ids(3), 1)
 
 
+def test_where_nothing_that_waits_is_asked_for_nothing_moves(redrive: Redrive) -> None:
+    """Else all would be written again further on, and nothing sent."""
+    redrive.fill(
+        redrive.letter(signal("evt_0")),
+        redrive.letter(signal("evt_1"), offset=1),
+        redrive.letter(signal("evt_2"), offset=2, reason=Reason.TOO_LARGE, status=413, redrives=3),
+        letter(signal("evt_3"), topic=redrive.topic, group="another", reason=Reason.TOO_LARGE),
+    )
+    ends, groups = redrive.cluster.end_offsets(redrive.name), redrive.cluster.groups()
+    for words in ([], ["--dry-run"]):
+        process = redrive.start("--reason", "too-large", *words)
+        assert summary(process) == {**NOTHING, "read": 0, "left": 0}
+        assert "None of the 2 dead letters that would be sent again is asked for." in process.log_text()
+    assert (redrive.cluster.end_offsets(redrive.name), redrive.committed()) == (ends, {})
+    assert redrive.cluster.groups() == groups
+    assert redrive.run("--reason", "rejected")["delivered"] == 2
+    process = redrive.start("--reason", "rejected")
+    assert summary(process)["read"] == 0
+    assert "No dead letter waits" in process.log_text()
+
+
 def test_what_is_anothers_or_nobodys_is_left_out_and_harms_nothing(redrive: Redrive) -> None:
     redrive.fill(
         letter(signal("evt_9"), topic=redrive.topic, group="another"),
@@ -372,7 +393,7 @@ def test_two_at_a_time_share_the_partitions(redrive: Redrive) -> None:
     wait_until(lambda: redrive.sandbox.ledger.totals().requests > 0, 60, "the first is at work")
     both.append(redrive.start(BATCH_MAX_EVENTS="2"))
     wait_until(lambda: both[1].logged("partition.assigned"), 60, "the second has a partition")
-    other = redrive.start("--reason", "too-large")
+    other = redrive.start("--reason", "rejected")
     assert other.wait_exit(60) == 1
     assert "another redrive" in other.log_text()
     put_faults(redrive.sandbox)

@@ -25,10 +25,10 @@ from worker.identity_log import LogFinding, Restored, Visitors
 from worker.letters.known import known_of
 from worker.letters.looking import Rehearser
 from worker.letters.reopening import Reopener
-from worker.letters.selection import redrive_group
+from worker.letters.selection import State, redrive_group
 from worker.letters.sources import LetterTopic
 from worker.letters.stretching import Stretches, Wanted, agreed
-from worker.letters.summary import Summary, count_judged, summary_of
+from worker.letters.summary import Summary, Unmatched, count_judged, summary_of
 from worker.logs import Throttle
 from worker.outgoing import ReturnWriter
 from worker.planners import StretchPlanner
@@ -78,6 +78,25 @@ def redrive(
         finally:
             line.close()
     return standings_of(cluster, group, list(stretches))
+
+
+def nothing_matches(settings: Settings, stretches: Stretches, wanted: Wanted) -> Unmatched | None:
+    """Where a filter takes none of what waits: a redrive would write all of it again, and send nothing.
+
+    Raises KafkaUnavailableError.
+    """
+    if wanted.selection.all:
+        return None
+    waiting = 0
+    for tp, chunk in chunks(settings, stretches):
+        for record in chunk:
+            letter = opened(record)
+            if letter is None or wanted.owner.state(letter, record.offset, 0) is not State.WAITING:
+                continue
+            if wanted.selection.takes(tp, record.offset, letter):
+                return None
+            waiting += 1
+    return Unmatched(waiting)
 
 
 def _seldom() -> Callable[[Standings], None]:

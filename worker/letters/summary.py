@@ -46,6 +46,18 @@ class Summary:
             self.filtered[reason] += number
 
 
+@dataclass(frozen=True, slots=True)
+class Unmatched:
+    """How many letters wait, of which none is asked for."""
+
+    waiting: int
+
+    def __str__(self) -> str:
+        if not self.waiting:
+            return "No dead letter waits to be sent again."
+        return f"None of the {_counted(self.waiting, 'dead letter')} that would be sent again is asked for."
+
+
 def summary_of(standings: Standings) -> Summary:
     """Of all processes of the run together."""
     summary = Summary()

@@ -60,11 +60,12 @@ def redrive(
     teaches nothing. Offsets are those of the group <KAFKA_CONSUMER_GROUP>.redrive; what it has gone past is not read
     again.
     """
+    from worker.letters.redriving import nothing_matches, rehearsed
     from worker.letters.selection import Ownership
     from worker.letters.sources import refuse_missing
-    from worker.letters.stretching import Wanted
+    from worker.letters.stretching import Wanted, found
+    from worker.letters.summary import Summary, in_words
     from worker.letters.summary import as_json as summary_as_json
-    from worker.letters.summary import in_words
 
     selection = selection_of(**chosen)
     settings, cluster, topics = begin(topic, config, api_key_required=not dry_run)
@@ -75,29 +76,42 @@ def redrive(
             click.echo(f"{each.source} has no dead letters: there is no topic {each.name}.", err=True)
     with kafka(settings):
         refuse_missing(cluster, there, selection.places)
-        summary = (_rehearsed if dry_run else _redriven)(settings, cluster, there, wanted, rate)
+        stretches = found(cluster, there, wanted) if there else {}
+        unmatched = nothing_matches(settings, stretches, wanted) if stretches else None
+        if unmatched is not None:
+            click.echo(str(unmatched), err=as_json)
+        if unmatched is not None or not there:
+            summary = Summary()
+        elif dry_run:
+            summary = rehearsed(settings, stretches, wanted)
+        else:
+            summary = _redriven(settings, cluster, there, stretches, wanted, rate)
     if as_json:
         click.echo(json.dumps(summary_as_json(summary)))
         return
-    for line in in_words(summary, rehearsed=dry_run):
-        click.echo(line)
-    if dry_run:
+    if unmatched is None:
+        for line in in_words(summary, rehearsed=dry_run):
+            click.echo(line)
+    if dry_run or unmatched is not None:
         click.echo("Nothing was sent or written.")
 
 
 def _redriven(
-    settings: "Settings", cluster: "Cluster", topics: "Sequence[LetterTopic]", wanted: "Wanted", rate: int | None
+    settings: "Settings",
+    cluster: "Cluster",
+    topics: "Sequence[LetterTopic]",
+    stretches: "Stretches",
+    wanted: "Wanted",
+    rate: int | None,
 ) -> "Summary":
     from worker import running
     from worker.errors import GroupBusyError
     from worker.letters.redriving import redrive as work
-    from worker.letters.stretching import begun, found
-    from worker.letters.summary import Summary, summary_of
+    from worker.letters.stretching import begun
+    from worker.letters.summary import summary_of
 
-    if not topics:
-        return Summary()
     try:
-        stretches = begun(cluster, found(cluster, topics, wanted), wanted)
+        stretches = begun(cluster, stretches, wanted)
         stop = running.begin(settings)
         with running.reporting(settings, serve=settings.is_given("port")) as (reporter, _):
             return summary_of(
@@ -105,13 +119,3 @@ def _redriven(
             )
     except GroupBusyError as error:
         raise click.ClickException(str(error)) from error
-
-
-def _rehearsed(
-    settings: "Settings", cluster: "Cluster", topics: "Sequence[LetterTopic]", wanted: "Wanted", _rate: int | None
-) -> "Summary":
-    from worker.letters.redriving import rehearsed
-    from worker.letters.stretching import found
-
-    stretches: Stretches = found(cluster, topics, wanted) if topics else {}
-    return rehearsed(settings, stretches, wanted)
