@@ -33,7 +33,8 @@ def filled(cluster: Cluster, topic: str, group: str) -> str:
     """Two partitions of letters: own ones of three reasons, an exhausted one, another group's, and somebody else's
     records.
     """
-    name = cluster.make_topic(2, letters_topic(topic))
+    # the letters' times are long ago: the broker would delete them in the middle of a test
+    name = cluster.make_topic(2, letters_topic(topic), retention_ms="-1")
     own = partial(letter, topic=topic, group=group)
     cluster.produce(
         name,
@@ -279,6 +280,7 @@ def test_a_letter_that_is_not_there_is_refused(filled: str, cluster: Cluster, le
         assert letters("show", place).code == 2, place
     assert "holds offsets 0 to 3" in letters("show", "0:4").err
     cluster.produce_in_transaction(filled, [Message(b"x", b"a")], commit=True)
+    wait_until(lambda: cluster.is_stable(filled), 60, "the transaction's mark is written")
     ends = cluster.end_offsets(filled)
     partition = next(number for number, end in ends.items() if end != {0: 4, 1: 3}[number])
     refused = letters("show", f"{partition}:{ends[partition] - 1}")
@@ -287,7 +289,7 @@ def test_a_letter_that_is_not_there_is_refused(filled: str, cluster: Cluster, le
 
 
 def test_no_message_reveals_what_the_answer_quoted(cluster: Cluster, topic: str, group: str, letters: Letters) -> None:
-    name = cluster.make_topic(1, letters_topic(topic))
+    name = cluster.make_topic(1, letters_topic(topic), retention_ms="-1")
     quoting = letter(signal("evt_0"), topic=topic, group=group, http_body='{"error": "bad email jane.doe@acme.com"}')
     cluster.produce(name, [quoting])
     assert "jane" not in letters("show", "0:0").out

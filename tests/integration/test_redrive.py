@@ -53,7 +53,8 @@ class Redrive:
 
     def fill(self, *letters: Message, partitions: int = 1) -> list[Stored]:
         if self.name not in self.cluster.topics():
-            self.cluster.make_topic(partitions, self.name)
+            # the letters' times are long ago: the broker would delete them in the middle of a test
+            self.cluster.make_topic(partitions, self.name, retention_ms="-1")
         return self.cluster.produce(self.name, letters)
 
     def start(self, *words: str, **settings: str) -> WorkerProcess:
