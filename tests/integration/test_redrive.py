@@ -217,6 +217,7 @@ def test_where_nothing_that_waits_is_asked_for_nothing_moves(redrive: Redrive) -
         process = redrive.start("--reason", "too-large", *words)
         assert summary(process) == {**NOTHING, "read": 0, "left": 0}
         assert "None of the 2 dead letters that would be sent again is asked for." in process.log_text()
+        assert "1 exhausted one is: --max-redrives 4 would send it." in process.log_text()
     assert (redrive.cluster.end_offsets(redrive.name), redrive.committed()) == (ends, {})
     assert redrive.cluster.groups() == groups
     assert redrive.run("--reason", "rejected")["delivered"] == 2

@@ -87,16 +87,22 @@ def nothing_matches(settings: Settings, stretches: Stretches, wanted: Wanted) ->
     """
     if wanted.selection.all:
         return None
-    waiting = 0
+    found = Unmatched()
     for tp, chunk in chunks(settings, stretches):
         for record in chunk:
             letter = opened(record)
-            if letter is None or wanted.owner.state(letter, record.offset, 0) is not State.WAITING:
+            state = wanted.owner.state(letter, record.offset, 0)
+            if letter is None or state is State.FOREIGN:
                 continue
-            if wanted.selection.takes(tp, record.offset, letter):
+            taken = wanted.selection.takes(tp, record.offset, letter)
+            if state is State.WAITING and taken:
                 return None
-            waiting += 1
-    return Unmatched(waiting)
+            if state is State.WAITING:
+                found.waiting += 1
+            elif taken:
+                found.exhausted += 1
+                found.most_redrives = max(found.most_redrives, letter.redrives)
+    return found
 
 
 def _seldom() -> Callable[[Standings], None]:

@@ -11,11 +11,15 @@ MAX_REDRIVES = 3
 
 
 class State(StrEnum):
-    """What a redrive would do with a letter, or has done: sent it, or written it again further on in its topic."""
+    """What a redrive would do with a letter, or has done: sent it, or written it again further on in its topic.
+
+    PASSED is one behind a redrive that was exhausted by default: nothing tells whether that one had a higher limit.
+    """
 
     WAITING = "waiting"
     REDRIVEN = "redriven"
     EXHAUSTED = "exhausted"
+    PASSED = "passed"
     FOREIGN = "foreign"
 
 
@@ -78,7 +82,8 @@ class Ownership:
         if ours and letter is not None and letter.redrives >= self.max_redrives:
             return State.EXHAUSTED
         if offset < redriven_to:
-            return State.REDRIVEN
+            spent = ours and letter is not None and letter.redrives >= MAX_REDRIVES
+            return State.PASSED if spent else State.REDRIVEN
         return State.WAITING if ours else State.FOREIGN
 
 

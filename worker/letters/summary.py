@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from worker.core.batching import Item
 from worker.core.outcomes import DeadLetter, Outcome, Reason
+from worker.dead_letters import opened
 from worker.finish import Standings
 from worker.render.rehearsal import Judged, Waiting
 
@@ -17,13 +18,16 @@ _SEPARATOR = "/"
 
 @dataclass(slots=True)
 class Summary:
-    """`lost` offsets were deleted before they were read, `left` ones are still to be gone through."""
+    """`lost` offsets were deleted before they were read, `left` ones are still to be gone through. `most_redrives` is
+    of the exhausted ones that a rehearsal has seen.
+    """
 
     delivered: int = 0
     filtered: Counter[str] = field(default_factory=Counter)
     returned: Counter[str] = field(default_factory=Counter)
     left_out: int = 0
     exhausted: int = 0
+    most_redrives: int = 0
     waiting: Counter[str] = field(default_factory=Counter)
     lost: int = 0
     left: int = 0
@@ -46,16 +50,23 @@ class Summary:
             self.filtered[reason] += number
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Unmatched:
-    """How many letters wait, of which none is asked for."""
+    """How many letters wait, of which none is asked for; and of those that are, how many are exhausted."""
 
-    waiting: int
+    waiting: int = 0
+    exhausted: int = 0
+    most_redrives: int = 0
 
     def __str__(self) -> str:
-        if not self.waiting:
-            return "No dead letter waits to be sent again."
-        return f"None of the {_counted(self.waiting, 'dead letter')} that would be sent again is asked for."
+        if self.waiting:
+            said = f"None of the {_counted(self.waiting, 'dead letter')} that would be sent again is asked for."
+        else:
+            said = "No dead letter waits to be sent again."
+        if not self.exhausted:
+            return said
+        number = "1 exhausted one is" if self.exhausted == 1 else f"{self.exhausted:,} exhausted ones are"
+        return f"{said} {number}: {_would_send(self.exhausted, self.most_redrives)}."
 
 
 def summary_of(standings: Standings) -> Summary:
@@ -72,11 +83,13 @@ def summary_of(standings: Standings) -> Summary:
 
 def count_judged(summary: Summary, judged: Judged) -> None:
     """Of a rehearsal: what would become of one letter, were the API to take all."""
+    if judged.decision is Reason.EXHAUSTED and (letter := opened(judged.record)) is not None:
+        summary.most_redrives = max(summary.most_redrives, letter.redrives)
     match judged.decision:
         case Item():
             summary.count(Outcome.DELIVERED, "", 1)
-        case DeadLetter() as letter:
-            summary.count(letter.outcome, letter.reason, 1)
+        case DeadLetter() as buried:
+            summary.count(buried.outcome, buried.reason, 1)
         case Waiting(reason=reason):
             summary.waiting[reason] += 1
         case Reason() as reason:
@@ -94,11 +107,25 @@ def in_words(summary: Summary, *, rehearsed: bool) -> Iterator[str]:
     yield from _line(
         summary.left_out, f"{would}left out: not asked for, or not this group's; written again as found", {}
     )
-    yield from _line(summary.exhausted, "exhausted: sent again too often, they stay where they are", {})
+    yield from _line(summary.exhausted, f"exhausted: {_of_exhausted(summary, rehearsed=rehearsed)}", {})
     if summary.lost:
         yield f"{_counted(summary.lost, 'offset')} before them had been deleted by retention."
     if summary.left:
         yield f"{_counted(summary.left, 'offset')} still to go: the same command goes on there."
+
+
+def _of_exhausted(summary: Summary, *, rehearsed: bool) -> str:
+    if rehearsed:
+        hint = _would_send(summary.exhausted, summary.most_redrives)
+        return f"sent again too often, a redrive passes them by for good; {hint}"
+    return (
+        "sent again too often, passed by, they stay where they are; only with the group's offset moved back below "
+        "them, and --max-redrives above their redrives, would they be sent (`list --state exhausted`)"
+    )
+
+
+def _would_send(number: int, most_redrives: int) -> str:
+    return f"--max-redrives {most_redrives + 1} would send {'it' if number == 1 else 'them'}"
 
 
 def _line(number: int, what: str, reasons: Mapping[str, int]) -> Iterator[str]:

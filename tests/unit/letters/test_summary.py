@@ -1,9 +1,10 @@
-from tests.builders import TP, item, record
+from tests.builders import TP, item, record, signal
+from tests.unit.letters.test_reopening import lying
 from worker.core.outcomes import DeadLetter, Reason, Stage, left_out
 from worker.core.records import TopicPartition
 from worker.core.stretches import Stretch
 from worker.finish import Standing
-from worker.letters.summary import Summary, as_json, count_judged, in_words, summary_of
+from worker.letters.summary import Summary, Unmatched, as_json, count_judged, in_words, summary_of
 from worker.render.rehearsal import Judged, Waiting
 
 COUNTED = {
@@ -40,6 +41,22 @@ def test_what_all_partitions_have_counted_adds_up() -> None:
     assert "5 returned: failed again (rejected 3, undecodable 2)" in words
     assert "8 offsets still to go" in words
     assert "4 offsets before them had been deleted" in words
+
+
+def test_of_exhausted_ones_it_is_said_what_would_send_them() -> None:
+    summary = Summary()
+    for redrives in (3, 5):
+        count_judged(summary, Judged(lying(signal(1), redrives=redrives), None, Reason.EXHAUSTED))
+    assert "for good; --max-redrives 6 would send them" in "\n".join(in_words(summary, rehearsed=True))
+    passed = "\n".join(in_words(Summary(exhausted=2), rehearsed=False))
+    assert "offset moved back below them, and --max-redrives above their redrives" in passed
+
+
+def test_where_only_exhausted_ones_are_asked_for_it_is_said_what_would_send_them() -> None:
+    assert str(Unmatched(4)) == "None of the 4 dead letters that would be sent again is asked for."
+    assert str(Unmatched(0, 1, 3)) == (
+        "No dead letter waits to be sent again. 1 exhausted one is: --max-redrives 4 would send it."
+    )
 
 
 def test_what_is_nothing_is_not_said() -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from worker.letters.sources import LetterTopic
 
 _SHOWN = 50
-_STATES = ("waiting", "redriven", "exhausted", "foreign")
+_STATES = ("waiting", "redriven", "exhausted", "passed", "foreign")
 
 _LIST_EPILOG = """\b
 Examples:
@@ -60,8 +60,8 @@ def list_letters(
     """List the dead letters, the newest first, and count them by reason. Changes nothing, and takes no API key.
 
     A state is "waiting" (a redrive would send it), "redriven" (one has gone past it: sent it, or written it again
-    further on), "exhausted" (sent again --max-redrives times: it is passed by) or "foreign" (another group's, or no
-    worker's).
+    further on), "exhausted" (sent again --max-redrives times: it is passed by), "passed" (one with 3 redrives that
+    has been gone past, where --max-redrives is higher) or "foreign" (another group's, or no worker's).
     With --json and no --limit they come as they lie, partition by partition.
     """
     from worker.letters.rows import rows
