@@ -161,6 +161,15 @@ def test_nothing_that_anybody_wrote_reaches_the_terminal_as_a_command(filled: st
     assert "\x1b" not in letters("show", "1:1").out
 
 
+def test_several_letters_of_one_record_are_told_of(
+    filled: str, cluster: Cluster, topic: str, group: str, letters: Letters
+) -> None:
+    assert "waiting letters of" not in letters("list").out
+    cluster.produce(filled, [letter(signal("evt_0"), topic=topic, group=group)])
+    assert "4 waiting letters of 3 records" in letters("list").out
+    assert "4 waiting letters of 3 records" in letters("list", "--json").err
+
+
 def test_where_there_is_nothing_it_says_so(topic: str, cluster: Cluster, letters: Letters) -> None:
     listed = letters("list")
     assert (listed.code, listed.out) == (0, "")

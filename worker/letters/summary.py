@@ -11,6 +11,7 @@ from worker.core.batching import Item
 from worker.core.outcomes import DeadLetter, Outcome, Reason
 from worker.dead_letters import opened
 from worker.finish import Standings
+from worker.letters.repeats import Repeats
 from worker.render.rehearsal import Judged, Waiting
 
 _SEPARATOR = "/"
@@ -19,7 +20,7 @@ _SEPARATOR = "/"
 @dataclass(slots=True)
 class Summary:
     """`lost` offsets were deleted before they were read, `left` ones are still to be gone through. `most_redrives` is
-    of the exhausted ones that a rehearsal has seen.
+    of the exhausted ones that a rehearsal has seen, `repeats` of those it would deliver.
     """
 
     delivered: int = 0
@@ -28,6 +29,7 @@ class Summary:
     left_out: int = 0
     exhausted: int = 0
     most_redrives: int = 0
+    repeats: Repeats = field(default_factory=Repeats)
     waiting: Counter[str] = field(default_factory=Counter)
     lost: int = 0
     left: int = 0
@@ -83,8 +85,11 @@ def summary_of(standings: Standings) -> Summary:
 
 def count_judged(summary: Summary, judged: Judged) -> None:
     """Of a rehearsal: what would become of one letter, were the API to take all."""
-    if judged.decision is Reason.EXHAUSTED and (letter := opened(judged.record)) is not None:
+    letter = opened(judged.record)
+    if letter is not None and judged.decision is Reason.EXHAUSTED:
         summary.most_redrives = max(summary.most_redrives, letter.redrives)
+    if letter is not None and isinstance(judged.decision, Item):
+        summary.repeats.take(letter)
     match judged.decision:
         case Item():
             summary.count(Outcome.DELIVERED, "", 1)
@@ -108,6 +113,8 @@ def in_words(summary: Summary, *, rehearsed: bool) -> Iterator[str]:
         summary.left_out, f"{would}left out: not asked for, or not this group's; written again as found", {}
     )
     yield from _line(summary.exhausted, f"exhausted: {_of_exhausted(summary, rehearsed=rehearsed)}", {})
+    if said := str(summary.repeats):
+        yield f"{said}."
     if summary.lost:
         yield f"{_counted(summary.lost, 'offset')} before them had been deleted by retention."
     if summary.left:

@@ -64,6 +64,7 @@ def list_letters(
     has been gone past, where --max-redrives is higher) or "foreign" (another group's, or no worker's).
     With --json and no --limit they come as they lie, partition by partition.
     """
+    from worker.letters.repeats import Repeats, watched
     from worker.letters.rows import rows
     from worker.letters.selection import Ownership, State
     from worker.letters.sources import refuse_missing
@@ -75,17 +76,17 @@ def list_letters(
     reader = reader_of(settings, cluster)
     with kafka(settings):
         refuse_missing(cluster, topics, selection.places)
-        found = rows(
-            reader.records(topics),
-            redriven_to(settings, reader, topics),
-            owner,
-            selection,
-            frozenset(map(State, states)),
+        redriven = redriven_to(settings, reader, topics)
+        repeats = Repeats()
+        found = watched(
+            rows(reader.records(topics), redriven, owner, selection, frozenset(map(State, states))), repeats
         )
         if as_json and limit is None:
             _write_all(found)
         else:
             _write_table(found, limit or _SHOWN, topics, oldest_first=oldest_first, as_json=as_json)
+    if said := str(repeats):
+        click.echo(f"{said}.", err=as_json)
 
 
 def _say_what_is_missing(topics: "Sequence[LetterTopic]") -> None:
