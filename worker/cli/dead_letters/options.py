@@ -97,7 +97,7 @@ def _moment(option: str, text: str | None, now: int, problems: list[str]) -> int
     try:
         return now - ago_ms if ago_ms is not None else moment_ms(text)
     except ValueError as error:
-        problems.append(f"{option}: {error}")
+        problems.append(f"{option}: {error}; or a span back from now (2h, 30d)")
         return None
 
 
