@@ -181,6 +181,13 @@ def test_where_there_is_nothing_it_says_so(topic: str, cluster: Cluster, letters
     assert f"No dead letters in {letters_topic(topic)}." in listed.err
 
 
+def test_where_a_filter_takes_none_it_says_of_how_many(filled: str, letters: Letters) -> None:
+    for words in (["--json"], ["--json", "--limit", "5"], []):
+        listed = letters("list", "--reason", "gave-up", *words)
+        assert (listed.code, listed.out) == (0, "")
+        assert f"Of the dead letters in {filled} none of 7 match." in listed.err
+
+
 @pytest.mark.parametrize("by", ["source", "itself"])
 def test_a_topic_may_be_named_by_its_source_or_by_itself(filled: str, topic: str, letters: Letters, by: str) -> None:
     named = letters("list", "--json", "--topic", topic if by == "source" else filled, KAFKA_TOPICS="another")

@@ -65,7 +65,7 @@ def list_letters(
     With --json and no --limit they come as they lie, partition by partition.
     """
     from worker.letters.repeats import Repeats, watched
-    from worker.letters.rows import rows
+    from worker.letters.rows import Passing, rows
     from worker.letters.selection import Ownership, State
     from worker.letters.sources import refuse_missing
 
@@ -77,14 +77,14 @@ def list_letters(
     with kafka(settings):
         refuse_missing(cluster, topics, selection.places)
         redriven = redriven_to(settings, reader, topics)
-        repeats = Repeats()
-        found = watched(
-            rows(reader.records(topics), redriven, owner, selection, frozenset(map(State, states))), repeats
-        )
+        repeats, records = Repeats(), Passing(reader.records(topics))
+        found = watched(rows(records, redriven, owner, selection, frozenset(map(State, states))), repeats)
         if as_json and limit is None:
-            _write_all(found)
+            shown = _write_all(found)
         else:
-            _write_table(found, limit or _SHOWN, topics, oldest_first=oldest_first, as_json=as_json)
+            shown = _write_table(found, limit or _SHOWN, topics, oldest_first=oldest_first, as_json=as_json)
+    if not shown:
+        _say_there_are_none(topics, records.number)
     if said := str(repeats):
         click.echo(f"{said}.", err=as_json)
 
@@ -98,7 +98,16 @@ def _say_what_is_missing(topics: "Sequence[LetterTopic]") -> None:
             )
 
 
-def _write_all(found: "Iterable[Row]") -> None:
+def _say_there_are_none(topics: "Sequence[LetterTopic]", passed: int) -> None:
+    names = ", ".join(topic.name for topic in topics if topic.partitions)
+    if passed:
+        click.echo(f"Of the dead letters in {names} none of {passed:,} match.", err=True)
+    elif names:
+        click.echo(f"No dead letters in {names}.", err=True)
+
+
+def _write_all(found: "Iterable[Row]") -> int:
+    """Returns how many there were."""
     from worker.letters import rows, words
 
     counts: rows.Counts = rows.Counts()
@@ -107,11 +116,13 @@ def _write_all(found: "Iterable[Row]") -> None:
         click.echo(json.dumps(rows.as_json(row), ensure_ascii=False))
     for line in words.totals(counts) if counts else ():
         click.echo(line, err=True)
+    return counts.total()
 
 
 def _write_table(
     found: "Iterable[Row]", limit: int, topics: "Sequence[LetterTopic]", *, oldest_first: bool, as_json: bool
-) -> None:
+) -> int:
+    """Returns how many there were, shown or not."""
     from worker.letters import words
     from worker.letters.rows import Tally
     from worker.letters.rows import as_json as row_as_json
@@ -132,5 +143,4 @@ def _write_table(
         click.echo("", err=as_json)
     for line in words.totals(tally.counts) if tally.counts else ():
         click.echo(line, err=as_json)
-    if not tally.counts and any(topic.partitions for topic in topics):
-        click.echo(f"No dead letters in {', '.join(topic.name for topic in topics if topic.partitions)}.", err=True)
+    return tally.counts.total()
