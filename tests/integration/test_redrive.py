@@ -26,7 +26,16 @@ from worker.letters.sources import LetterTopic
 from worker.letters.stretching import OtherRedriveError, Wanted, agreed, begun, found
 from worker.sandbox import Sandbox
 
-NOTHING = {"delivered": 0, "filtered": {}, "returned": {}, "left_out": 0, "exhausted": 0, "waiting": {}, "lost": 0}
+NOTHING = {
+    "delivered": 0,
+    "filtered": {},
+    "returned": {},
+    "left_out": 0,
+    "foreign": 0,
+    "exhausted": 0,
+    "waiting": {},
+    "lost": 0,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +242,7 @@ def test_what_is_anothers_or_nobodys_is_left_out_and_harms_nothing(redrive: Redr
         Message(None, None),
         redrive.letter(signal("evt_0")),
     )
-    assert redrive.run() == {**NOTHING, "read": 4, "delivered": 1, "left_out": 3, "left": 0}
+    assert redrive.run() == {**NOTHING, "read": 4, "delivered": 1, "left_out": 3, "foreign": 3, "left": 0}
     assert [(each.record.key, each.record.value) for each in redrive.waiting()] == [
         (b"df_8f2a1c9e", signal("evt_9").value),
         (b"key", b"anything"),
@@ -436,6 +445,7 @@ def test_a_dry_run_counts_and_changes_nothing(redrive: Redrive) -> None:
         "filtered": {"unmapped": 1},
         "returned": {"undecodable": 1},
         "left_out": 1,
+        "foreign": 1,
         "exhausted": 1,
         "left": 0,
     }

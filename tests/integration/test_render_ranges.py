@@ -203,7 +203,7 @@ def test_dead_letters_of_another_group_are_left_out_as_a_redrive_leaves_them(
 ) -> None:
     bury(cluster, topic, group, sandbox, start_worker)
     shown = render("--dead-letters", KAFKA_TOPICS=topic, KAFKA_CONSUMER_GROUP=f"{group}-other")
-    assert {(line.outcome, line.reason) for line in shown.records} == {("filtered", "not-selected")}
+    assert {(line.outcome, line.reason) for line in shown.records} == {("filtered", "foreign")}
     assert shown.bodies == []
 
 

@@ -51,7 +51,7 @@ def test_what_failed_again_goes_back_to_where_it_lay_and_is_told_anew(topics: To
 @pytest.mark.parametrize(("timestamp_ms", "expected"), [(TIME_MS, TIME_MS), (-1, 0)], ids=["known", "none"])
 def test_what_was_left_out_goes_back_as_it_is(topics: Topics, timestamp_ms: int, expected: int) -> None:
     lies = record(7, None, key=b"anything", headers=(("dl-reason", b"x"), ("theirs", None)), timestamp_ms=timestamp_ms)
-    [out] = written(topics, left_out(lies, 0.0))
+    [out] = written(topics, left_out(lies, Reason.NOT_SELECTED, 0.0))
     assert (out.partition, out.key, out.value, out.headers) == (3, lies.key, lies.value, lies.headers)
     assert out.timestamp_ms == expected
 

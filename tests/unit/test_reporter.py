@@ -191,7 +191,7 @@ def test_a_dead_letter_says_where_it_was_and_why(rig: Rig) -> None:
 
 
 def test_what_a_redrive_leaves_out_is_no_dead_letter_of_its_own(rig: Rig) -> None:
-    rig.reporter.committed(commit(left_out(record(9), 0.0)))
+    rig.reporter.committed(commit(left_out(record(9), Reason.FOREIGN, 0.0)))
     assert rig.named("record.dead_lettered") == []
 
 

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     UNMAPPED = "unmapped"
     SWITCHED_OFF = "switched-off"
     NOT_SELECTED = "not-selected"
+    FOREIGN = "foreign"
     EXHAUSTED = "exhausted"
 
     UNDECODABLE = "undecodable"
@@ -77,13 +78,18 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
     @property
     def outcome(self) -> Outcome:
-        """Of one that a redrive leaves out: it was not asked for, and goes back into its topic as it is."""
-        return Outcome.FILTERED if self.reason is Reason.NOT_SELECTED else Outcome.DEAD_LETTERED
+        """Of one that a redrive leaves out: it goes back into its topic as it is."""
+        return Outcome.FILTERED if self.reason in _LEFT_OUT else Outcome.DEAD_LETTERED
 
 
-def left_out(record: Record, now: float) -> DeadLetter:
-    """What becomes of a dead letter that was not asked for: the offset moves past it, so it is written again."""
-    return DeadLetter(record, Reason.NOT_SELECTED, Stage.VALIDATE, "", now)
+_LEFT_OUT = frozenset({Reason.NOT_SELECTED, Reason.FOREIGN})
+
+
+def left_out(record: Record, reason: Reason, now: float) -> DeadLetter:
+    """What becomes of a dead letter that was not asked for, or is foreign (another group's, or no worker's): the offset
+    moves past it, so it is written again.
+    """
+    return DeadLetter(record, reason, Stage.VALIDATE, "", now)
 
 
 class Verdict(Enum):

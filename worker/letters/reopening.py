@@ -27,9 +27,9 @@ class Reopener:
         """An exhausted one is passed by whatever is asked for, and nothing written: it stays where it is."""
         letter = opened(record)
         if letter is None or not self._owner.owns(letter):
-            return left_out(record, now)
+            return left_out(record, Reason.FOREIGN, now)
         if letter.redrives >= self._owner.max_redrives:
             return Reason.EXHAUSTED
         if not self._selection.takes(tp, record.offset, letter):
-            return left_out(record, now)
+            return left_out(record, Reason.NOT_SELECTED, now)
         return Origin(letter.source, letter.record, self._visitors.get(letter.source, self._nobody))

@@ -19,7 +19,8 @@ _SEPARATOR = "/"
 
 @dataclass(slots=True)
 class Summary:
-    """`lost` offsets were deleted before they were read, `left` ones are still to be gone through. `most_redrives` is
+    """`lost` offsets were deleted before they were read, `left` ones are still to be gone through. `foreign` are
+    those among `left_out` that are another group's or no worker's. `most_redrives` is
     of the exhausted ones that a rehearsal has seen, `repeats` of those it would deliver.
     """
 
@@ -27,6 +28,7 @@ class Summary:
     filtered: Counter[str] = field(default_factory=Counter)
     returned: Counter[str] = field(default_factory=Counter)
     left_out: int = 0
+    foreign: int = 0
     exhausted: int = 0
     most_redrives: int = 0
     repeats: Repeats = field(default_factory=Repeats)
@@ -44,8 +46,9 @@ class Summary:
             self.delivered += number
         elif outcome == Outcome.DEAD_LETTERED:
             self.returned[reason] += number
-        elif reason == Reason.NOT_SELECTED:
+        elif reason in (Reason.NOT_SELECTED, Reason.FOREIGN):
             self.left_out += number
+            self.foreign += number if reason == Reason.FOREIGN else 0
         elif reason == Reason.EXHAUSTED:
             self.exhausted += number
         else:
@@ -109,9 +112,10 @@ def in_words(summary: Summary, *, rehearsed: bool) -> Iterator[str]:
     yield from _line(summary.filtered.total(), f"{would}filtered", summary.filtered)
     yield from _line(summary.returned.total(), f"{would}returned: failed again", summary.returned)
     yield from _line(summary.waiting.total(), "would be waited with", summary.waiting)
-    yield from _line(
-        summary.left_out, f"{would}left out: not asked for, or not this group's; written again as found", {}
-    )
+    not_asked_for = summary.left_out - summary.foreign
+    yield from _line(not_asked_for, f"{would}left out: not asked for; written again as found", {})
+    foreign = "another group's, or no worker's; written again as found"
+    yield from _line(summary.foreign, f"{would}left out: {foreign}", {})
     yield from _line(summary.exhausted, f"exhausted: {_of_exhausted(summary, rehearsed=rehearsed)}", {})
     if said := str(summary.repeats):
         yield f"{said}."
@@ -148,6 +152,7 @@ def as_json(summary: Summary) -> dict[str, object]:
         "filtered": dict(summary.filtered),
         "returned": dict(summary.returned),
         "left_out": summary.left_out,
+        "foreign": summary.foreign,
         "exhausted": summary.exhausted,
         "waiting": dict(summary.waiting),
         "lost": summary.lost,

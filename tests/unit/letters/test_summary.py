@@ -12,6 +12,7 @@ COUNTED = {
     "filtered/no-consent": 2,
     "filtered/absorbed": 1,
     "filtered/not-selected": 5,
+    "filtered/foreign": 6,
     "filtered/exhausted": 7,
     "dead_lettered/rejected": 3,
 }
@@ -25,20 +26,23 @@ def test_what_all_partitions_have_counted_adds_up() -> None:
         }
     )
     assert as_json(summary) == {
-        "read": 1_220,
+        "read": 1_226,
         "delivered": 1_200,
         "filtered": {"no-consent": 2, "absorbed": 1},
         "returned": {"rejected": 3, "undecodable": 2},
-        "left_out": 5,
+        "left_out": 11,
+        "foreign": 6,
         "exhausted": 7,
         "waiting": {},
         "lost": 4,
         "left": 8,
     }
     words = "\n".join(in_words(summary, rehearsed=False))
-    assert "1,220 dead letters read" in words
+    assert "1,226 dead letters read" in words
     assert "3 filtered (absorbed 1, no-consent 2)" in words
     assert "5 returned: failed again (rejected 3, undecodable 2)" in words
+    assert "5 left out: not asked for" in words
+    assert "6 left out: another group's, or no worker's" in words
     assert "8 offsets still to go" in words
     assert "4 offsets before them had been deleted" in words
 
@@ -69,17 +73,19 @@ def test_a_rehearsal_counts_what_would_become_of_each() -> None:
         item(),
         Reason.UNMAPPED,
         Reason.EXHAUSTED,
-        left_out(record(), 0.0),
+        left_out(record(), Reason.NOT_SELECTED, 0.0),
+        left_out(record(), Reason.FOREIGN, 0.0),
         DeadLetter(record(), Reason.UNDECODABLE, Stage.DECODE, "", 0.0),
         Waiting("schema", "no registry"),
     ):
         count_judged(summary, Judged(record(), None, decision))
     assert as_json(summary) == {
-        "read": 6,
+        "read": 7,
         "delivered": 1,
         "filtered": {"unmapped": 1},
         "returned": {"undecodable": 1},
-        "left_out": 1,
+        "left_out": 2,
+        "foreign": 1,
         "exhausted": 1,
         "waiting": {"schema": 1},
         "lost": 0,
