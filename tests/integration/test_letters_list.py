@@ -194,6 +194,21 @@ def test_a_topic_may_be_named_by_its_source_or_by_itself(filled: str, topic: str
     assert len(places(named)) == 7
 
 
+@pytest.mark.parametrize("subcommand", ["list", "redrive"])
+def test_a_topic_that_is_nowhere_is_refused(topic: str, letters: Letters, subcommand: str) -> None:
+    refused = letters(subcommand, "--topic", "nope", DREAMDATA_API_KEY="key")
+    assert refused.code == 2
+    assert "--topic: there is no topic nope" in refused.err
+    assert letters(subcommand, "--topic", topic, DREAMDATA_API_KEY="key").code == 0, "it may have none yet"
+
+
+def test_the_letters_of_a_topic_that_is_gone_are_listed(
+    cluster: Cluster, filled: str, topic: str, letters: Letters
+) -> None:
+    cluster.delete_topic(topic)
+    assert len(places(letters("list", "--json", "--topic", topic, KAFKA_TOPICS="another"))) == 7
+
+
 def test_more_than_one_topic_is_told_apart(filled: str, cluster: Cluster, topic: str, letters: Letters) -> None:
     both = letters("list", KAFKA_TOPICS=f"{topic},another")
     assert f"{filled[-20:]} 0:1" in both.out

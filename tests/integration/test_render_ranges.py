@@ -127,7 +127,7 @@ def test_of_a_range_only_the_events_asked_for_would_be_sent(cluster: Cluster, to
         pytest.param(["--partition", "7", "--from", "beginning"], "there is no 7", id="no such partition"),
         pytest.param(["--from-offset", "0:99"], "99 is beyond the end", id="beyond the end"),
         pytest.param(["--event", "Nonsense"], "nothing is sent by the name 'Nonsense'", id="no such event"),
-        pytest.param(["--dead-letters"], "there are none", id="no dead letters"),
+        pytest.param(["--dead-letters", "--topic", "nope"], "there is no topic nope", id="no such topic"),
     ],
 )
 def test_a_range_that_makes_no_sense_is_refused(
@@ -138,6 +138,15 @@ def test_a_range_that_makes_no_sense_is_refused(
     assert ended.code == 2
     assert words in ended.err
     assert cluster.topics() & {f"{topic}.dead-letters"} == set()
+
+
+def test_where_there_are_no_dead_letters_nothing_is_rendered_and_it_says_so(
+    cluster: Cluster, topic: str, render: Render
+) -> None:
+    ended = render("--dead-letters", KAFKA_TOPICS=topic)
+    assert (ended.code, ended.out) == (0, "")
+    assert f"there are no dead letters: no topic {topic}.dead-letters" in ended.err
+    assert f"{topic}.dead-letters" not in cluster.topics(), "looking makes no topic"
 
 
 def bury(cluster: Cluster, topic: str, group: str, sandbox: Sandbox, start_worker: StartWorker) -> list[Stored]:

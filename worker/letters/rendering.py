@@ -16,7 +16,6 @@ from worker.cluster import Cluster
 from worker.core.identity import Known, Remembered, visitor_of
 from worker.core.records import Record, TopicPartition
 from worker.dead_letters import opened
-from worker.errors import SettingsError
 from worker.extents import BEGINNING
 from worker.letters.known import known_of
 from worker.letters.looking import Rehearser
@@ -40,7 +39,7 @@ def rendered_letters(settings: Settings, wanted: Wanted, *, events: Collection[s
     names = [topic.name for topic in topics if topic.partitions]
     if not names:
         looked_for = ", ".join(topic.name for topic in topics)
-        raise SettingsError([f"--dead-letters: there are none, and no topic {looked_for} (or no right to see it)"])
+        return Rendered([], [f"there are no dead letters: no topic {looked_for} (or no right to see it)"])
     if wanted.range.from_time is None and not wanted.range.from_offsets:
         wanted = replace(wanted, range=replace(wanted.range, from_time=BEGINNING))
     lines: list[Line] = []

@@ -35,7 +35,10 @@ def topics_of(cluster: Cluster, names: TopicNames, wanted: str | None) -> list[L
     existing = cluster.partitions()
     sources = names.selected(existing)
     if wanted is not None:
-        sources = [_source(wanted, names, [*sources, *existing])]
+        source = _source(wanted, names, [*sources, *existing])
+        if not {source, names.dead_letter(source)} & {*sources, *existing}:
+            raise SettingsError([f"--topic: there is no topic {wanted} (or this user may not see it)"])
+        sources = [source]
     if not sources:
         raise SettingsError([f"KAFKA_TOPICS: no topic matches {names.wanted[0]} (or this user may not see it)"])
     return [
