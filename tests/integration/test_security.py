@@ -168,7 +168,12 @@ TROUBLES = {
         on_letters(AclOperation.WRITE), "dead-letter-refused", "{topic}.dead-letters", "grant WRITE"
     ),
     "dead-letter topic not to be made": without(
-        on_letters(AclOperation.CREATE), "dead-letter-refused", "{topic}.dead-letters", "CREATE on the topic"
+        # the scout and the committer try it in turn, and share the minute's line: either may have it
+        on_letters(AclOperation.CREATE),
+        "dead-letter-refused",
+        "{topic}.dead-letters",
+        "CREATE on the topic",
+        lines=2,
     ),
 }
 
