@@ -145,8 +145,9 @@ def excerpt(body: Mapping[str, object], message_id: str) -> str:
     return json.dumps({**body, "batch": [*around[0], batch[place], *around[1]]}, indent=2, ensure_ascii=False)
 
 
-def addresses(sandbox: str, worker: str, bootstrap_servers: str, folder: Path) -> str:
-    """Where to look while it runs, and what to try."""
+def addresses(sandbox: str, worker: str, bootstrap_servers: str, folder: Path, settings: Mapping[str, str]) -> str:
+    """Where to look while it runs, and what to try. `settings` are the worker's."""
+    shared = " ".join(f"{name}={value}" for name, value in settings.items())
     return f"""
 What the API was sent     {sandbox}/
 The worker's metrics      {worker}/metrics
@@ -160,6 +161,9 @@ Refuse its key, and see at /readyz why it holds:
   curl -X PUT {sandbox}/faults -d '[{{"status": 401}}]'
 All is well again; the worker notices within half a minute:
   curl -X PUT {sandbox}/faults -d '[]'
+
+The other commands (check, tap, emit, replay, dead-letters) work on it, in another terminal with these settings:
+  export {shared}
 
 Ctrl-C stops everything and removes its files (--keep leaves them).
 """

@@ -61,11 +61,7 @@ def stage(
         traffic = Traffic(kafka.bootstrap_servers, TOPIC)
         worker = WorkerProcess(
             {
-                "KAFKA_BROKERS": kafka.bootstrap_servers,
-                "KAFKA_TOPICS": TOPIC,
-                "DREAMDATA_URL": sandbox.url,
-                "DREAMDATA_API_KEY": _API_KEY,
-                "CONSENT_CATEGORIES": ",".join(site.REQUIRED_CONSENT),
+                **_settings(kafka, sandbox),
                 "PORT": str(_port(_WORKER_PORT)),
                 **settings,
             },
@@ -74,6 +70,16 @@ def stage(
         running.callback(worker.close)
         encode = single_object_encoder((schemas / "signal_event.avsc").read_text())
         yield Stage(kafka, sandbox, traffic, worker, encode)
+
+
+def _settings(kafka: EmbeddedKafka, sandbox: Sandbox) -> dict[str, str]:
+    return {
+        "KAFKA_BROKERS": kafka.bootstrap_servers,
+        "KAFKA_TOPICS": TOPIC,
+        "DREAMDATA_URL": sandbox.url,
+        "DREAMDATA_API_KEY": _API_KEY,
+        "CONSENT_CATEGORIES": ",".join(site.REQUIRED_CONSENT),
+    }
 
 
 def deliver_all(console: Console, on: Stage, *, events: int, seed: int) -> report.Result:
@@ -107,7 +113,15 @@ def deliver_on(console: Console, on: Stage, *, seed: int, per_second: float) -> 
     """Traffic at this rate until KeyboardInterrupt, then the worker is stopped as Kubernetes would: SIGTERM."""
     _wait_ready(on.worker)
     console.print(
-        report.addresses(on.sandbox.url, on.worker.url, on.kafka.bootstrap_servers, on.kafka.folder), markup=False
+        report.addresses(
+            on.sandbox.url,
+            on.worker.url,
+            on.kafka.bootstrap_servers,
+            on.kafka.folder,
+            _settings(on.kafka, on.sandbox),
+        ),
+        markup=False,
+        soft_wrap=True,
     )
     steps = site.endless(seed)
     started = said = time.monotonic()
