@@ -77,7 +77,9 @@ def test_a_range_of_time_is_rendered_over_all_partitions_as_run_sends_it(
     [
         pytest.param(["--from-offset", "1:8"], [(1, 8), (1, 9)], id="of one partition"),
         pytest.param(
-            ["--from-offset", "0:9", "--from-offset", "1:8", "--to-offset", "1:9"], [(0, 9), (1, 8)], id="both"
+            ["--from-offset", "0:9", "--from-offset", "1:8", "--to-offset", "0:10", "--to-offset", "1:9"],
+            [(0, 9), (1, 8)],
+            id="both",
         ),
         pytest.param(
             ["--partition", "0", "--partition", "1", "--from-offset", "9"], [(0, 9), (1, 9)], id="of those named"

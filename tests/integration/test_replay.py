@@ -326,7 +326,7 @@ def test_visitors_are_known_as_of_the_beginning_though_the_log_has_only_later_en
         ("evt_1", traits),
         ("evt_3", NEW),
     ]
-    assert ("identity-unknown: 1 visitors" in summary) is unknown
+    assert ("identity-unknown: 1 visitor of" in summary) is unknown
 
 
 def test_what_an_operator_had_forgotten_is_not_learned_from_earlier_records(stage: Stage, sandbox: Sandbox) -> None:
