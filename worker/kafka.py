@@ -95,7 +95,7 @@ class Consumer:
 
     def poll(self, max_records: int, timeout_seconds: float) -> Chunk:
         """Reads what comes soon after a first record, for which it waits until the time-out; KafkaStoppedError."""
-        read: dict[tuple[str | None, int | None], list[Record]] = {}
+        records: dict[TopicPartition, list[Record]] = {}
         # asked for all of them at once, the client would wait for all to come
         first = self._consumer.consume(1, max(0.0, timeout_seconds - GATHER_SECONDS))
         for message in first + self._consumer.consume(max_records - len(first), GATHER_SECONDS):
@@ -103,14 +103,10 @@ class Consumer:
             if error is not None:
                 self._on_message_error(message, error)
                 continue
-            of_partition = read.get(where := (message.topic(), message.partition()))
-            if of_partition is None:
-                of_partition = read[where] = []
-            of_partition.append(record_of(message))
+            tp = TopicPartition(message.topic() or "", message.partition() or 0)
+            records.setdefault(tp, []).append(record_of(message))
         if self._fatal is not None:
             self._begin_again(self._fatal)
-        # named once a chunk and not once a record
-        records = {TopicPartition(topic or "", partition or 0): chunk for (topic, partition), chunk in read.items()}
         self._started.update({tp: chunk[-1].next_offset for tp, chunk in records.items() if tp in self._started})
         return Chunk(records, self._positions() if not records else {})
 
