@@ -23,7 +23,7 @@ from worker.dead_letters import opened
 from worker.finish import FinishLine, Standings, standings_of
 from worker.identity_log import LogFinding, Restored, Visitors
 from worker.letters.known import known_of
-from worker.letters.looking import Rehearser
+from worker.letters.looking import Rehearser, rehearser_of
 from worker.letters.reopening import Reopener
 from worker.letters.selection import State, redrive_group
 from worker.letters.sources import LetterTopic
@@ -173,7 +173,7 @@ def collected(
     It waits for schemas, as `run` does: without the event nobody can tell whose it is.
     """
     visitors: dict[TopicPartition, set[str]] = defaultdict(set)
-    with Rehearser(settings) as rehearser:
+    with rehearser_of(settings) as rehearser:
         reopener = Reopener(wanted.owner, wanted.selection, {})
         for tp, chunk in chunks(settings, stretches):
             judged = _judged(rehearser, tp, chunk, reopener, stop)
@@ -193,7 +193,7 @@ def rehearsed(settings: Settings, stretches: Stretches, wanted: Wanted) -> Summa
     """What a redrive of these stretches would do, were the API to take all. Raises KafkaUnavailableError."""
     summary = Summary()
     reopener = Reopener(wanted.owner, wanted.selection, {})
-    with Rehearser(settings) as rehearser:
+    with rehearser_of(settings) as rehearser:
         for tp, chunk in chunks(settings, stretches):
             for judged in rehearser.rehearse(tp, chunk, reopener).judged:
                 count_judged(summary, judged)

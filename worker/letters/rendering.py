@@ -18,7 +18,7 @@ from worker.core.records import Record, TopicPartition
 from worker.dead_letters import opened
 from worker.extents import BEGINNING
 from worker.letters.known import known_of
-from worker.letters.looking import Rehearser
+from worker.letters.looking import Rehearser, rehearser_of
 from worker.letters.reopening import Reopener
 from worker.letters.selection import Ownership, Selection
 from worker.letters.sources import topics_of
@@ -44,7 +44,7 @@ def rendered_letters(settings: Settings, wanted: Wanted, *, events: Collection[s
         wanted = replace(wanted, range=replace(wanted.range, from_time=BEGINNING))
     lines: list[Line] = []
     notes: list[str] = []
-    with Rehearser(settings, selection_of(settings, tuple(events))) as rehearser:
+    with rehearser_of(settings, selection_of(settings, tuple(events))) as rehearser:
         for tp, extent in extents_of(cluster, names, wanted).items():
             records = records_within(settings, tp, extent, wanted, default_count)
             lines += _with_sources(lines_of(_rehearsed(settings, cluster, rehearser, tp, records)), records)

@@ -2,17 +2,15 @@
 made. What was known of visitors before the range is left out: it changes payloads, not outcomes.
 """
 
-import queue
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
-from worker.assembly import pipeline_of, registry_of, selection_of, wall_ms
+from worker.assembly import selection_of, wall_ms
 from worker.client_properties import consumer_properties
 from worker.cluster import Cluster
-from worker.core.decoding import SchemaAnswer, SchemaRef
 from worker.core.mapping import Selection
 from worker.core.pipeline import Pipeline
 from worker.core.records import Record, TopicPartition
@@ -20,14 +18,12 @@ from worker.core.stretches import Stretch
 from worker.extents import Extent
 from worker.patience import patiently
 from worker.ranges import Bounds, records_of
-from worker.render.asking import ENOUGH_TRIES, answers
-from worker.render.rehearsal import CHUNK_RECORDS, NOW, play
+from worker.render.asking import asking
+from worker.render.rehearsal import CHUNK_RECORDS, NOW, Find, play
+from worker.render.sources import rehearsing
 from worker.replay.performing import Order
 from worker.replay.runs import asked_for, check_same, extents_for, find_replay
-from worker.schemas import Schemas
 from worker.settings import Settings
-
-Find = Callable[[Sequence[SchemaRef]], Sequence[SchemaAnswer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +48,7 @@ def rehearsed(settings: Settings, cluster: Cluster, order: Order) -> Iterator[Re
     """
     extents, events = _extents(settings, cluster, order)
     selection = selection_of(settings, events)
-    inbox: queue.SimpleQueue[SchemaAnswer] = queue.SimpleQueue()
-    registry = registry_of(settings)
-    tries = ENOUGH_TRIES if registry else 1
-    with closing(Schemas(settings.schema_dir, registry, inbox.put, time.monotonic)) as schemas:
-
-        def find(refs: Sequence[SchemaRef]) -> Sequence[SchemaAnswer]:
-            return answers(refs, schemas.fetch, inbox, time.monotonic, tries=tries)
-
+    with asking(settings) as find:
         for tp, extent in extents.items():
             if extent.offsets:
                 yield _rehearse(settings, selection, tp, extent, find)
@@ -83,8 +72,7 @@ def _extents(settings: Settings, cluster: Cluster, order: Order) -> tuple[Mappin
 def _rehearse(
     settings: Settings, selection: Selection | None, tp: TopicPartition, extent: Extent, find: Find
 ) -> Rehearsed:
-    lingering = settings.model_copy(update={"batch_linger_ms": max(1, settings.batch_linger_ms)})
-    pipeline = pipeline_of(lingering, selection=selection)
+    pipeline = rehearsing(settings, selection)
     first, end = extent.first_offset, extent.end_offset
     pipeline.assigned([tp])
     pipeline.restored(tp, first, committed=first, stretch=Stretch(first, end))
