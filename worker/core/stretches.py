@@ -34,6 +34,11 @@ class Stretch(msgspec.Struct, frozen=True, omit_defaults=True):
     lost: int = 0
     unknown: int = 0
 
+    @property
+    def offsets(self) -> int:
+        """How many there are in it: gaps and transaction markers count as well."""
+        return self.end_offset - self.first_offset
+
     def after(self, outcomes: Mapping[tuple[Outcome, Reason], int]) -> "Stretch":
         """With these committed as well."""
         counted = dict(self.counted)

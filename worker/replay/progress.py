@@ -91,8 +91,9 @@ class Bars:
 
     def looked(self, standings: Standings) -> None:
         for tp, standing in sorted(standings.items())[:MAX_BARS] if len(standings) > 1 else ():
-            self._move(tp, escape(str(tp)), _done(standing), _offsets(standing), "")
-        done, offsets = sum(map(_done, standings.values())), sum(map(_offsets, standings.values()))
+            self._move(tp, escape(str(tp)), _done(standing), standing.stretch.offsets, "")
+        done = sum(map(_done, standings.values()))
+        offsets = sum(standing.stretch.offsets for standing in standings.values())
         self._move(ALL, ALL, done, offsets, self._rate())
         why = "; ".join(self._waits_for())
         self._progress.update(self._tasks[ALL], description=escape(f"{ALL} (waits: {why})" if why else ALL))
@@ -111,12 +112,8 @@ class Bars:
         return "" if speed is None else f"{speed:,.0f}/s"
 
 
-def _offsets(standing: Standing) -> int:
-    return standing.stretch.end_offset - standing.stretch.first_offset
-
-
 def _done(standing: Standing) -> int:
-    return _offsets(standing) - standing.left
+    return standing.stretch.offsets - standing.left
 
 
 def _records(standings: Standings) -> int:

@@ -17,7 +17,7 @@ from worker.finish import Ledger, Standing, standings_of
 from worker.topics import TopicNames
 
 MAX_NAME_CHARACTERS = 64
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_NAME_CHARACTERS}}}")
 _INFIX = ".replay."
 
 
@@ -52,8 +52,7 @@ class Replay:
 
     @property
     def offsets(self) -> int:
-        stretches = [standing.stretch for standing in self.standings.values()]
-        return sum(stretch.end_offset - stretch.first_offset for stretch in stretches)
+        return sum(standing.stretch.offsets for standing in self.standings.values())
 
 
 def group_of(live_group: str, name: str) -> str:

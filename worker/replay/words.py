@@ -38,10 +38,9 @@ def total_of(stretches: Iterable[Stretch]) -> Stretch:
         counted = dict(total.counted)
         for name, count in stretch.counted.items():
             counted[name] = counted.get(name, 0) + count
-        offsets = stretch.end_offset - stretch.first_offset
         total = Stretch(
             0,
-            total.end_offset + offsets,
+            total.end_offset + stretch.offsets,
             counted=counted,
             lost=total.lost + stretch.lost,
             unknown=total.unknown + stretch.unknown,
@@ -87,11 +86,6 @@ def summary(replay: Replay, own: Mapping[str, int]) -> list[str]:
     if replay.left:
         lines.append(f"To go on: replay --name {replay.name}")
     return lines
-
-
-def percent(standing: Standing) -> int:
-    offsets = standing.stretch.end_offset - standing.stretch.first_offset
-    return 100 if not offsets else 100 * (offsets - standing.left) // offsets
 
 
 def as_json(replay: Replay, *, members: int | None) -> dict[str, object]:
