@@ -8,36 +8,36 @@ from collections.abc import Collection, Mapping
 from contextlib import closing
 from typing import Any
 
+from worker.client_properties import consumer_properties
 from worker.cluster import Cluster
-from worker.core.identity import Known
+from worker.core.identity import Known, Remembered
 from worker.core.records import TopicPartition
 from worker.core.restoring import Restoration
 from worker.identity_entries import EntryError, entry_of
 from worker.ranges import Bounds, records_of
-from worker.topics import TopicNames
+from worker.settings import Settings
 
 # Everything that was learned counts, however late.
 _NOW = 2**63
 
 
 def known_of(
-    cluster: Cluster,
-    properties: Mapping[str, Any],
-    names: TopicNames,
-    visitors: Mapping[TopicPartition, Collection[str]],
-) -> dict[TopicPartition, Known]:
-    """By source partition; nothing of a partition whose topic, or its log, is not there.
+    settings: Settings, cluster: Cluster, visitors: Mapping[TopicPartition, Collection[str]]
+) -> dict[TopicPartition, Remembered]:
+    """By source partition; nothing of a partition whose topic, or its log, is not there. Joins no group.
 
-    `properties` are a consumer's, whose group is named and never joined. Raises KafkaUnavailableError.
+    Raises KafkaUnavailableError.
     """
+    properties, names = consumer_properties(settings), settings.topic_names()
     existing = cluster.partitions()
     sources = {tp.topic for tp in visitors if tp.topic in existing}
     ids = cluster.topic_ids(sources) if sources else {}
-    found: dict[TopicPartition, Known] = {}
+    found: dict[TopicPartition, Remembered] = {}
     for tp, wanted in visitors.items():
         log = TopicPartition(names.identity(tp.topic), tp.partition)
         if tp.topic in ids and log.partition < existing.get(log.topic, 0) and wanted:
-            found[tp] = _read(cluster, properties, log, ids[tp.topic], {visitor.encode() for visitor in wanted})
+            known = _read(cluster, properties, log, ids[tp.topic], {visitor.encode() for visitor in wanted})
+            found[tp] = Remembered(settings.identity_ttl_ms, known)
     return found
 
 

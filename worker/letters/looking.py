@@ -1,15 +1,15 @@
 """Puts the parts together that look at dead letters as a redrive would, and send nothing. Blocks; prints nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from worker.client_properties import consumer_properties
 from worker.cluster import Cluster
 from worker.core.decoding import Plan, SchemaRef
-from worker.core.identity import Remembered, visitor_of
+from worker.core.identity import visitor_of
 from worker.core.mapping import Selection as EventSelection
 from worker.core.records import Record, TopicPartition
-from worker.dead_letters import Letter
+from worker.dead_letters import Letter, opened
 from worker.letters.known import known_of
 from worker.letters.reopening import Reopener, Visitors
 from worker.letters.selection import Ownership, Selection
@@ -48,6 +48,17 @@ def rehearser_of(settings: Settings, events: EventSelection | None = None) -> It
         yield Rehearser(settings, find, events)
 
 
+def visitors_of(judged: Iterable[Judged]) -> Mapping[TopicPartition, set[str]]:
+    """Who occurs in these letters, by the partitions that they came from."""
+    found: defaultdict[TopicPartition, set[str]] = defaultdict(set)
+    for each in judged:
+        letter, event = opened(each.record), each.event
+        visitor = event and visitor_of(event.anonymous_id, event.user_id)
+        if letter is not None and visitor:
+            found[letter.source].add(visitor)
+    return found
+
+
 def judged(settings: Settings, cluster: Cluster, tp: TopicPartition, record: Record, letter: Letter) -> Judged:
     """The event of a letter that lies at `tp`, and what would become of it now. Raises KafkaUnavailableError."""
     owner = Ownership(letter.group, _ANY_NUMBER)
@@ -57,8 +68,5 @@ def judged(settings: Settings, cluster: Cluster, tp: TopicPartition, record: Rec
             return rehearser.rehearse(tp, [record], Reopener(owner, Selection(), visitors)).judged[0]
 
         found = judge({})
-        visitor = found.event and visitor_of(found.event.anonymous_id, found.event.user_id)
-        if not visitor:
-            return found
-        known = known_of(cluster, consumer_properties(settings), settings.topic_names(), {letter.source: {visitor}})
-        return judge({source: Remembered(settings.identity_ttl_ms, each) for source, each in known.items()})
+        visitors = visitors_of([found])
+        return judge(known_of(settings, cluster, visitors)) if visitors else found

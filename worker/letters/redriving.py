@@ -16,14 +16,14 @@ import structlog
 from worker.assembly import Job
 from worker.client_properties import consumer_properties
 from worker.cluster import Cluster
-from worker.core.identity import Remembered, visitor_of
+from worker.core.identity import Remembered
 from worker.core.records import Record, TopicPartition
 from worker.core.restoring import Restoration
 from worker.dead_letters import opened
 from worker.finish import FinishLine, Standings, standings_of
 from worker.identity_log import LogFinding, Restored, Visitors
 from worker.letters.known import known_of
-from worker.letters.looking import Rehearser, rehearser_of
+from worker.letters.looking import Rehearser, rehearser_of, visitors_of
 from worker.letters.reopening import Reopener
 from worker.letters.selection import State, redrive_group
 from worker.letters.sources import LetterTopic
@@ -179,14 +179,11 @@ def collected(
             judged = _judged(rehearser, tp, chunk, reopener, stop)
             if stop.is_set():
                 return None
-            for each in judged:
-                visitor = each.event and visitor_of(each.event.anonymous_id, each.event.user_id)
-                letter = opened(each.record) if visitor else None
-                if visitor and letter is not None:
-                    visitors[letter.source].add(visitor)
-    found = known_of(cluster, consumer_properties(settings), settings.topic_names(), visitors)
-    log.info("redrive.started", visitors_known=sum(len(each.states) for each in found.values()))
-    return {tp: Remembered(settings.identity_ttl_ms, each) for tp, each in found.items()}
+            for source, found in visitors_of(judged).items():
+                visitors[source] |= found
+    known = known_of(settings, cluster, visitors)
+    log.info("redrive.started", visitors_known=sum(map(len, known.values())))
+    return known
 
 
 def rehearsed(settings: Settings, stretches: Stretches, wanted: Wanted) -> Summary:

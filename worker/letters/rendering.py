@@ -4,27 +4,25 @@ nothing.
 A letter's place is where it lies in its own topic; its ids, and who its visitor is, are those of its source.
 """
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 import msgspec
 
 from worker.assembly import selection_of
-from worker.client_properties import client_properties, consumer_properties
+from worker.client_properties import client_properties
 from worker.cluster import Cluster
-from worker.core.identity import Known, Remembered, visitor_of
 from worker.core.records import Record, TopicPartition
 from worker.dead_letters import opened
 from worker.extents import BEGINNING
 from worker.letters.known import known_of
-from worker.letters.looking import Rehearser, rehearser_of
-from worker.letters.reopening import Reopener
+from worker.letters.looking import Rehearser, rehearser_of, visitors_of
+from worker.letters.reopening import Reopener, Visitors
 from worker.letters.selection import Ownership, Selection
 from worker.letters.sources import topics_of
 from worker.render.extents import extents_of, note_of, records_within
 from worker.render.lines import Line, RecordLine, lines_of
-from worker.render.rehearsal import Judged, Rehearsal
+from worker.render.rehearsal import Rehearsal
 from worker.render.sources import Rendered
 from worker.render.wanted import Wanted
 from worker.settings import Settings
@@ -58,25 +56,12 @@ def _rehearsed(
     """Once to see whose events they are, and again with what the identity logs know of them now."""
     owner = Ownership(settings.kafka_consumer_group)
 
-    def rehearse(known: Mapping[TopicPartition, Known]) -> Rehearsal:
-        visitors = {source: Remembered(settings.identity_ttl_ms, each) for source, each in known.items()}
-        return rehearser.rehearse(tp, records, Reopener(owner, Selection(), visitors))
+    def rehearse(known: Visitors) -> Rehearsal:
+        return rehearser.rehearse(tp, records, Reopener(owner, Selection(), known))
 
     found = rehearse({})
-    visitors = _visitors(found.judged)
-    if not visitors:
-        return found
-    return rehearse(known_of(cluster, consumer_properties(settings), settings.topic_names(), visitors))
-
-
-def _visitors(judged: Iterable[Judged]) -> Mapping[TopicPartition, set[str]]:
-    found: defaultdict[TopicPartition, set[str]] = defaultdict(set)
-    for each in judged:
-        letter, event = opened(each.record), each.event
-        visitor = event and visitor_of(event.anonymous_id, event.user_id)
-        if letter is not None and visitor:
-            found[letter.source].add(visitor)
-    return found
+    visitors = visitors_of(found.judged)
+    return rehearse(known_of(settings, cluster, visitors)) if visitors else found
 
 
 def _with_sources(lines: Iterable[Line], records: Iterable[Record]) -> list[Line]:
