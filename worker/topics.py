@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from worker.errors import SettingsError
+
 # A dead letter is its record plus the worker's headers (4 KB) and the framing of a batch: never larger than this on
 # top.
 DEAD_LETTER_HEADROOM_BYTES = 64 * 1024
@@ -62,6 +64,15 @@ class TopicNames:
             for topic in existing
             if pattern.match(topic) and not topic.startswith("__") and not self.is_own(topic)
         )
+
+    def selected_now(self, existing: Iterable[str]) -> list[str]:
+        """As `selected`, for a command, which cannot wait for topics to come. Raises SettingsError where there are
+        none.
+        """
+        found = self.selected(existing)
+        if not found:
+            raise SettingsError([f"KAFKA_TOPICS: no topic matches {self.wanted[0]} (or this user may not see it)"])
+        return found
 
 
 def _matcher(template: str) -> re.Pattern[str]:

@@ -33,14 +33,14 @@ def topics_of(cluster: Cluster, names: TopicNames, wanted: str | None) -> list[L
     Raises SettingsError, or KafkaUnavailableError.
     """
     existing = cluster.partitions()
-    sources = names.selected(existing)
-    if wanted is not None:
-        source = _source(wanted, names, [*sources, *existing])
-        if not {source, names.dead_letter(source)} & {*sources, *existing}:
+    if wanted is None:
+        sources = names.selected_now(existing)
+    else:
+        candidates = [*names.selected(existing), *existing]
+        source = _source(wanted, names, candidates)
+        if not {source, names.dead_letter(source)} & set(candidates):
             raise SettingsError([f"--topic: there is no topic {wanted} (or this user may not see it)"])
         sources = [source]
-    if not sources:
-        raise SettingsError([f"KAFKA_TOPICS: no topic matches {names.wanted[0]} (or this user may not see it)"])
     return [
         LetterTopic(source, names.dead_letter(source), existing.get(names.dead_letter(source), 0)) for source in sources
     ]

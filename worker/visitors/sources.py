@@ -62,9 +62,7 @@ def logs_of(cluster: Cluster, names: TopicNames, topic: str | None) -> list[Log]
     existing = cluster.partitions()
     if topic is not None and names.is_own(topic):
         raise SettingsError([f"--topic: {topic} is named like a topic of the worker's own: name the one it reads"])
-    wanted = [topic] if topic is not None else names.selected(existing)
-    if not wanted:
-        raise SettingsError([f"KAFKA_TOPICS: no topic matches {names.wanted[0]} (or this user may not see it)"])
+    wanted = [topic] if topic is not None else names.selected_now(existing)
     problems = [
         f"{'--topic' if topic else 'KAFKA_TOPICS'}: there is no topic {each} (or this user may not see it)"
         for each in wanted
