@@ -1,14 +1,9 @@
 """Dead letters as a worker writes them, made without one; and the commands that look after them. No assertions here."""
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
 import pytest
 
 from tests.integration.cluster import Cluster, Message
-from worker.__main__ import main
+from tests.integration.commands import Command, command
 from worker.core.outcomes import DeadLetter, Reason, Stage
 from worker.core.records import Headers, Record, TopicPartition
 from worker.dead_letters import headers_again, headers_of, opened
@@ -17,18 +12,7 @@ FAILED_MS = 1_780_744_280_000  # 2026-06-06T11:11:20.000Z
 SOURCE_MS = 1_780_744_274_000
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-Letters = Callable[..., Ended]
+Letters = Command
 
 
 def letters_topic(topic: str) -> str:
@@ -65,26 +49,9 @@ def letter(
     return Message(source.value, source.key, headers, partition, failed_ms)
 
 
-def command(
+def letters_command(
     cluster: Cluster, topic: str, group: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Letters:
     """Runs `dead-letters` with these words, for the test's topic and group unless the settings say otherwise."""
-
-    def run(*words: str, **settings: str) -> Ended:
-        usual = {
-            "KAFKA_BROKERS": cluster.bootstrap_servers,
-            "KAFKA_TOPICS": topic,
-            "KAFKA_CONSUMER_GROUP": group,
-            "CONSENT_CATEGORIES": "analytics,marketing",
-        }
-        capsys.readouterr()
-        with monkeypatch.context() as there:
-            for name, value in {**usual, **settings}.items():
-                there.setenv(name, value)
-            with pytest.raises(SystemExit) as ended:
-                main(["dead-letters", *words])
-        captured = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return Ended(ended.value.code, captured.out, captured.err)
-
-    return run
+    usual = {"KAFKA_TOPICS": topic, "KAFKA_CONSUMER_GROUP": group}
+    return command(["dead-letters"], cluster, usual, monkeypatch, capsys)

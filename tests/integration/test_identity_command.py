@@ -6,7 +6,6 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from tests.builders_avro import confluent, encode, shipped_schema
 from tests.integration.cluster import Cluster, Message
+from tests.integration.commands import Command, Ended, command
 from tests.integration.fixtures import StartWorker
 from tests.integration.harness import WorkerProcess, wait_until
 from tests.integration.registry import Registry
@@ -21,7 +21,6 @@ from tests.integration.signals import MOMENT, signal
 from tests.integration.test_check import allow_only
 from tests.integration.test_delivery import settled
 from tests.integration.test_identity_log import JANE, VISITOR, identify, log_of
-from worker.__main__ import main
 from worker.demo.broker import EmbeddedKafka, free_port
 from worker.demo.jars import find_java
 from worker.identity_entries import headers_by_hand
@@ -30,18 +29,7 @@ from worker.sandbox import Sandbox
 NO_AVRO = b"no Avro"
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-Identity = Callable[..., Ended]
+Identity = Command
 
 
 @pytest.fixture
@@ -49,25 +37,8 @@ def identity(
     cluster: Cluster, topic: str, group: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Identity:
     """Runs the command with these words, for the test's topic and group unless the settings say otherwise."""
-
-    def run(*words: str, **settings: str) -> Ended:
-        usual = {
-            "KAFKA_BROKERS": cluster.bootstrap_servers,
-            "KAFKA_TOPICS": topic,
-            "KAFKA_CONSUMER_GROUP": group,
-            "CONSENT_CATEGORIES": "analytics,marketing",
-        }
-        capsys.readouterr()
-        with monkeypatch.context() as there:
-            for name, value in {**usual, **settings}.items():
-                there.setenv(name, value)
-            with pytest.raises(SystemExit) as ended:
-                main(["identity", *words])
-        captured = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return Ended(ended.value.code, captured.out, captured.err)
-
-    return run
+    usual = {"KAFKA_TOPICS": topic, "KAFKA_CONSUMER_GROUP": group}
+    return command(["identity"], cluster, usual, monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from tests.fakes import put_faults
 from tests.integration.cluster import Cluster, Message
 from tests.integration.fixtures import StartWorker
 from tests.integration.harness import wait_until
-from tests.integration.letters import FAILED_MS, Letters, command, letter, letters_topic
+from tests.integration.letters import FAILED_MS, Letters, letter, letters_command, letters_topic
 from tests.integration.signals import GRANTED, signal
 from tests.integration.test_delivery import settled
 from tests.integration.test_identity_log import JANE, identify
@@ -25,7 +25,7 @@ ESCAPE = b"\x1b[31mred"
 def letters(
     cluster: Cluster, topic: str, group: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Letters:
-    return command(cluster, topic, group, monkeypatch, capsys)
+    return letters_command(cluster, topic, group, monkeypatch, capsys)
 
 
 @pytest.fixture

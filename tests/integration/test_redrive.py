@@ -13,7 +13,7 @@ from tests.fakes import delivered_ids, put_faults
 from tests.integration.cluster import Cluster, Message, Stored
 from tests.integration.fixtures import StartWorker
 from tests.integration.harness import WorkerProcess, wait_until
-from tests.integration.letters import SOURCE_MS, Letters, command, letter, letters_topic
+from tests.integration.letters import SOURCE_MS, Letters, letter, letters_command, letters_topic
 from tests.integration.signals import ids, signal, signals
 from tests.integration.test_delivery import settled
 from tests.integration.test_identity_log import JANE, VISITOR, identify, log_of
@@ -113,7 +113,7 @@ def redrive(cluster: Cluster, topic: str, group: str, sandbox: Sandbox, start_wo
 def letters(
     cluster: Cluster, topic: str, group: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Letters:
-    return command(cluster, topic, group, monkeypatch, capsys)
+    return letters_command(cluster, topic, group, monkeypatch, capsys)
 
 
 def sources(letters: list[Stored]) -> Counter[str]:

@@ -4,7 +4,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,14 @@ import pytest
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from tests.builders_avro import confluent, encode, shipped_schema
+from tests.integration import commands
 from tests.integration.cluster import Cluster, Message
+from tests.integration.commands import command
 from tests.integration.fixtures import StartWorker
 from tests.integration.harness import wait_until
 from tests.integration.registry import Registry
 from tests.integration.signals import MOMENT, signal, signals
 from tests.integration.test_delivery import settled
-from worker.__main__ import main
 from worker.client_properties import consumer_properties
 from worker.core.records import TopicPartition
 from worker.demo.broker import free_port
@@ -33,13 +33,8 @@ from worker.settings import load
 UNKNOWN_SCHEMA = b"\xc3\x01" + b"unknown!" + b"whatever"
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(commands.Ended):
     """A `render` that has come back."""
-
-    code: int
-    out: str
-    err: str
 
     @property
     def records(self) -> list[RecordLine]:
@@ -60,20 +55,13 @@ Render = Callable[..., Ended]
 @pytest.fixture
 def render(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Render:
     """Runs the command with `--json`, these arguments and these settings on top of a test's usual ones."""
+    run = command(["render", "--json"], cluster, {}, monkeypatch, capsys)
 
-    def run(*arguments: object, **settings: str) -> Ended:
-        usual = {"KAFKA_BROKERS": cluster.bootstrap_servers, "CONSENT_CATEGORIES": "analytics,marketing"}
-        capsys.readouterr()
-        with monkeypatch.context() as there:
-            for name, value in {**usual, **settings}.items():
-                there.setenv(name, value)
-            with pytest.raises(SystemExit) as ended:
-                main(["render", "--json", *map(str, arguments)])
-        captured = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return Ended(ended.value.code, captured.out, captured.err)
+    def rendered(*arguments: object, **settings: str) -> Ended:
+        ended = run(*arguments, **settings)
+        return Ended(ended.code, ended.out, ended.err)
 
-    return run
+    return rendered
 
 
 def mixed_bag() -> list[Message]:

@@ -57,6 +57,12 @@ def test_help_lists_every_command_with_what_it_does(capsys: pytest.CaptureFixtur
     assert [name for name, place in COMMANDS.items() if f"{name} {place.short_help}" not in page] == []
 
 
+def last_line_of(code: str) -> str:
+    """What a Python of its own prints last."""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return run.stdout.splitlines()[-1]
+
+
 def test_help_imports_no_command_and_no_heavy_library() -> None:
     code = (
         "import sys, contextlib, worker.__main__ as m\n"
@@ -64,8 +70,7 @@ def test_help_imports_no_command_and_no_heavy_library() -> None:
         "print(sorted(n for n in sys.modules if n.startswith('worker.cli.')"
         " or n in ('pydantic', 'structlog', 'requests', 'confluent_kafka', 'rich', 'starlette')))"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.splitlines()[-1] == "[]"
+    assert last_line_of(code) == "[]"
 
 
 def test_a_worker_without_a_registry_does_not_load_its_client() -> None:
@@ -75,8 +80,7 @@ def test_a_worker_without_a_registry_does_not_load_its_client() -> None:
         "assert a.registry_of(load({'CONSENT_CATEGORIES': 'not-required'}, None, api_key_required=False)) is None\n"
         "print(sorted(n for n in sys.modules if n in ('worker.registry', 'authlib', 'httpx2', 'cryptography')))"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.splitlines()[-1] == "[]"
+    assert last_line_of(code) == "[]"
 
 
 def test_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
