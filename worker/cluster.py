@@ -1,5 +1,5 @@
-"""What is asked of the cluster beside reading and writing: metadata, offsets, topics. Every call blocks, so none is
-made on the loop's thread.
+"""What is asked of the cluster beside reading and writing: metadata, offsets, topics; and the first offsets of a run
+that is about to begin are committed. Every call blocks, so none is made on the loop's thread.
 
 Translates confluent_kafka's errors: KafkaUnavailableError (again later) or TopicRefusedError (somebody has to mend
 something).

@@ -27,7 +27,7 @@ from worker.sender import Sender
 from worker.starting import Starting, VisitorSource
 from worker.watchdog import Watchdog
 
-# Small enough for the other partitions' next batches to leave meanwhile: an event takes some 60 µs to get ready.
+# Small enough for the other partitions' next batches to leave meanwhile: an event takes some 20 µs to get ready.
 CHUNK_RECORDS = 250
 # An answer cannot wake a waiting poll: while something is on its way the loop looks up more often.
 IDLE_POLL_SECONDS = 0.1

@@ -21,7 +21,7 @@ from worker.core.outcomes import Answer, HoldReason
 from worker.core.records import Record, TopicPartition
 from worker.core.stretches import Stretch
 
-# From the beginning of one transaction to that of the next. Each costs 1-1.5 ms of CPU; ten a second keep that under
+# From the beginning of one transaction to that of the next. Each costs 1.5-2 ms of CPU; ten a second keep that at some
 # 2 % and bound what a crash repeats to a tenth of a second's answers and those that came during the last transaction.
 COMMIT_INTERVAL_SECONDS = 0.1
 COMMIT_RETRY_INITIAL_SECONDS = 1.0
