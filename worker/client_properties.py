@@ -16,12 +16,15 @@ _CONSUMER_ONLY = re.compile(
 
 
 def client_properties(settings: Settings) -> dict[str, Any]:
-    """What all clients of the worker share, `KAFKA_CLIENT` last, so that it wins; nothing only a consumer knows."""
+    """What all clients of the worker share, `KAFKA_CLIENT` last, so that it wins; nothing the others would warn of."""
     properties: dict[str, Any] = {
         "bootstrap.servers": ",".join(settings.kafka_brokers),
         "client.id": "dreamdata-worker",
         # what goes wrong reaches `error_cb` as well; librdkafka's own lines come by the hundred while a broker is down
         "log_level": 2,
+        # A producer asks for the topics it has written to every few minutes, and a stock broker would make those that
+        # are gone, with its own retention and without compaction.
+        "allow.auto.create.topics": "false",
         "security.protocol": ("SASL_" if settings.kafka_sasl_mechanism else "")
         + ("SSL" if settings.kafka_tls_enabled else "PLAINTEXT"),
         "ssl.ca.location": settings.kafka_tls_ca_file,

@@ -73,7 +73,10 @@ class Cluster:
         self.bootstrap_servers = bootstrap_servers
         # Every name of this test run carries it, so that runs on one broker do not meet.
         self.run = f"t{uuid.uuid4().hex[:8]}"
-        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
+        # every five minutes a client asks for the topics it was asked about, and would make those that are gone
+        self._admin = AdminClient(
+            {"bootstrap.servers": bootstrap_servers, "allow.auto.create.topics": False, "log_level": 0}
+        )
         self._offsets = GroupOffsets(bootstrap_servers)
 
     def wake_coordinators(self) -> None:

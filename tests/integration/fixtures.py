@@ -92,3 +92,5 @@ def start_worker(cluster: Cluster, tmp_path: Path) -> Iterator[StartWorker]:
     yield start
     for worker in running:
         worker.close()
+        # pytest shows it where the test has failed
+        sys.stdout.write(worker.log_tail())

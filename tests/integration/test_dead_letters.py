@@ -1,10 +1,12 @@
 """Dead letters that cannot be written: the lane holds, its offset stays, the others go on, and it mends itself."""
 
+from confluent_kafka import Producer
+
 from tests.fakes import delivered_ids
 from tests.integration.cluster import Cluster, Message
 from tests.integration.fixtures import StartWorker
 from tests.integration.harness import wait_until
-from tests.integration.signals import ids, signals
+from tests.integration.signals import ids, signal, signals
 from tests.integration.test_delivery import settled
 from worker.sandbox import Sandbox
 
@@ -49,3 +51,32 @@ def test_a_dead_letter_topic_deleted_while_running_is_made_again(
     assert cluster.config(letters)["retention.ms"] == str(30 * 24 * 60 * 60 * 1000), "not made by the broker's defaults"
     assert delivered_ids(sandbox) == dict.fromkeys(ids(3), 1)
     assert worker.terminate() == 0
+
+
+def test_nothing_brings_the_workers_topics_back_but_the_worker_which_knows_how_they_have_to_be(
+    cluster: Cluster, topic: str, group: str, sandbox: Sandbox, start_worker: StartWorker
+) -> None:
+    """A producer that looks after the topics it has written to makes those that are gone, with the broker's defaults:
+    a week's retention, and no compaction. The broker is one that allows it, as stock brokers do.
+    """
+    letters, log = f"{topic}.dead-letters", f"{group}.{topic}.identity"
+    worker = start_worker(
+        KAFKA_TOPICS=topic,
+        KAFKA_CONSUMER_GROUP=group,
+        DREAMDATA_URL=sandbox.url,
+        KAFKA_CLIENT='{"topic.metadata.refresh.interval.ms": 200}',
+    )
+    cluster.produce(
+        topic, [Message(b"no Avro"), signal("evt_1", type="identify", event=None, traits={"email": "jane@acme.com"})]
+    )
+    wait_until(lambda: settled(cluster, group, topic), 40, "both are committed")
+    assert len(cluster.read_topic(letters)) == len(cluster.read_topic(log)) == 1
+    witness = cluster.make_topic()
+    careless = Producer({"bootstrap.servers": cluster.bootstrap_servers, "topic.metadata.refresh.interval.ms": 1000})
+    careless.produce(witness, b"once")
+    careless.flush(10)
+    for gone in (letters, log, witness):
+        cluster.delete_topic(gone)
+    wait_until(lambda: witness in cluster.topics(), 30, "a producer as it is made by default makes its topic again")
+    assert not {letters, log} & cluster.topics()
+    worker.check_running()

@@ -86,7 +86,8 @@ def test_certificates_reach_the_client(tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_what_is_not_set_is_not_said() -> None:
-    assert set(client_properties(settings())) == {"bootstrap.servers", "client.id", "log_level", "security.protocol"}
+    always = {"bootstrap.servers", "client.id", "log_level", "allow.auto.create.topics", "security.protocol"}
+    assert set(client_properties(settings())) == always
 
 
 def test_all_brokers_are_named() -> None:
