@@ -80,7 +80,6 @@ class Cluster:
 
     def partitions(self) -> dict[str, int]:
         """How many partitions each topic has. Raises KafkaUnavailableError."""
-        # All topics, never one by name: asking for one that does not exist may make it, with the broker's defaults.
         metadata = _translated(lambda: self._admin.list_topics(timeout=self._timeout_seconds))
         return {name: len(topic.partitions) for name, topic in metadata.topics.items() if topic.error is None}
 

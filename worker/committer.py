@@ -109,9 +109,7 @@ class Committer:
                 self._report(Committed(commit))
 
     def _make_topics(self, destinations: Mapping[str, Destination]) -> None:
-        """Before the producer touches a name: asking for a missing topic may make it, with the broker's seven days of
-        retention.
-        """
+        """Before the producer writes to them: it would wait for one that is missing, and then call it unknown."""
         for name, destination in destinations.items():
             if name in self._made:
                 continue
