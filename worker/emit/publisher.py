@@ -72,9 +72,7 @@ class Publisher:
         return [self._written[each] for each in range(1, number + 1)]
 
     def _require(self, topic: str) -> None:
-        """Before anything is produced: to produce to a topic that is missing may make it, with the broker's defaults;
-        so may asking for it by name.
-        """
+        """Before anything is produced: the client would look for a topic that is missing until its time is up."""
         try:
             topics = self._producer.list_topics(timeout=self._timeout_seconds).topics
         except KafkaException as error:
