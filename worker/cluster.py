@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package does not mark what it exports again
     AdminClient,
@@ -23,9 +23,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
     ResourceType,
 )
 
+from worker.bystander import Bystander, CommittedOffset
 from worker.complaints import in_short
 from worker.core.records import TopicPartition
-from worker.errors import GroupBusyError, KafkaUnavailableError, SettingsError, TopicRefusedError
+from worker.errors import KafkaUnavailableError, SettingsError, TopicRefusedError
 from worker.topics import dead_letter_config, dead_letter_doubts, identity_config, identity_doubts, identity_fault
 
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # untyped there
@@ -33,9 +34,6 @@ _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # un
 
 # nothing about the topic: the broker that was asked has gone
 _LOST_ON_THE_WAY = (KafkaError._TRANSPORT, KafkaError._TIMED_OUT)
-
-# what a bystander hears that commits while the group has members
-_JOINED_BY_OTHERS = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS)
 
 Answered = TypeVar("Answered")
 
@@ -57,20 +55,12 @@ class Offsets:
     metadata: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CommittedOffset:
-    """`offset` None: nothing is committed."""
-
-    offset: int | None
-    metadata: str = ""
-
-
 class Cluster:
-    """One AdminClient, and a consumer for each group that is asked about. Threads may share it."""
+    """One AdminClient, and a bystander for each group that is asked about. Threads may share it."""
 
     def __init__(self, properties: Mapping[str, Any], timeout_seconds: float = 10.0) -> None:
         self._properties = dict(properties)
-        self._members: dict[str, Consumer] = {}
+        self._bystanders: dict[str, Bystander] = {}
         # without a logger of ours: lines for it are queued until somebody polls, and nobody does
         try:
             self._admin = AdminClient(dict(properties))
@@ -116,37 +106,18 @@ class Cluster:
             raise KafkaUnavailableError(f"no offsets of group {group} could be had")
         return {tp: Offsets(committed[tp].offset, earliest[tp], latest[tp], committed[tp].metadata) for tp in found}
 
-    def committed(self, group: str, partitions: Collection[TopicPartition]) -> dict[TopicPartition, "CommittedOffset"]:
-        """What the group has committed in each that has an answer. Raises KafkaUnavailableError.
-
-        Asked by a consumer that never joins. The AdminClient's question ends the whole process (an assertion of
-        librdkafka's, seen with 2.16) when the coordinator dies and comes back after it has timed out.
-        """
-        member = self._bystander(group)
-        answer = _translated(
-            lambda: member.committed([KafkaPartition(*tp) for tp in partitions], self._timeout_seconds)
-        )
-        return {
-            TopicPartition(part.topic, part.partition): CommittedOffset(
-                part.offset if part.offset >= 0 else None, part.metadata or ""
-            )
-            for part in answer
-            if part.error is None
-        }
+    def committed(self, group: str, partitions: Collection[TopicPartition]) -> dict[TopicPartition, CommittedOffset]:
+        """What the group has committed in each that has an answer. Raises KafkaUnavailableError."""
+        return self._bystander(group).committed(partitions, self._timeout_seconds)
 
     def commit(self, group: str, offsets: Mapping[TopicPartition, tuple[int, str]]) -> None:
         """For a group that nobody has joined. Raises GroupBusyError where somebody has, or KafkaUnavailableError."""
-        member = self._bystander(group)
-        wanted = [KafkaPartition(*tp, offset, metadata) for tp, (offset, metadata) in offsets.items()]
-        answer = _translated(lambda: member.commit(offsets=wanted, asynchronous=False))
-        for error in (part.error for part in answer or () if part.error is not None):
-            raise KafkaUnavailableError(error.str())
+        self._bystander(group).commit(offsets)
 
-    def _bystander(self, group: str) -> Consumer:
-        if group not in self._members:
-            # read_committed, its default, is what makes it wait for transactions in the air
-            self._members[group] = Consumer({**self._properties, "group.id": group, "enable.auto.commit": False})
-        return self._members[group]
+    def _bystander(self, group: str) -> Bystander:
+        if group not in self._bystanders:
+            self._bystanders[group] = Bystander(self._properties, group)
+        return self._bystanders[group]
 
     def _offsets(
         self,
@@ -291,8 +262,6 @@ def _translated(call: Callable[[], Answered]) -> Answered:
     except KafkaException as error:
         if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise _NoSuchTopicError(error.args[0].str()) from error
-        if error.args[0].code() in _JOINED_BY_OTHERS:
-            raise GroupBusyError(error.args[0].str()) from error
         raise KafkaUnavailableError(error.args[0].str()) from error
     except TimeoutError as error:
         raise KafkaUnavailableError("no answer in time") from error

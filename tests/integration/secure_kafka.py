@@ -44,15 +44,16 @@ class Right(NamedTuple):
 
 def rights_of_a_worker(topic: str, group: str) -> list[Right]:
     """What the README lists, with the worker's own topics for it to make."""
-    own = [f"{topic}.dead-letters", f"{group}.{topic}.identity"]
-    on_own = [AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE, AclOperation.CREATE]
+    letters, log = f"{topic}.dead-letters", f"{group}.{topic}.identity"
+    on_own = [AclOperation.WRITE, AclOperation.DESCRIBE, AclOperation.CREATE]
     return [
         Right(ResourceType.TOPIC, topic, AclOperation.READ),
         Right(ResourceType.TOPIC, topic, AclOperation.DESCRIBE),
         Right(ResourceType.GROUP, group, AclOperation.READ),
         Right(ResourceType.TRANSACTIONAL_ID, f"{group}-", AclOperation.WRITE, prefixed=True),
         Right(ResourceType.TRANSACTIONAL_ID, f"{group}-", AclOperation.DESCRIBE, prefixed=True),
-        *(Right(ResourceType.TOPIC, name, operation) for name in own for operation in on_own),
+        *(Right(ResourceType.TOPIC, name, operation) for name in (letters, log) for operation in on_own),
+        Right(ResourceType.TOPIC, log, AclOperation.READ),
     ]
 
 

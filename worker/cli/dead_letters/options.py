@@ -149,13 +149,11 @@ def reader_of(settings: "Settings", cluster: "Cluster") -> "Reader":
 def redriven_to(settings: "Settings", reader: "Reader", topics: "list[LetterTopic]") -> "dict[TopicPartition, int]":
     """Nothing where the group may not be asked for: then all are said to wait."""
     from worker.errors import KafkaUnavailableError
-    from worker.letters.selection import redrive_group
 
     try:
         return reader.redriven_to(settings.kafka_consumer_group, topics)
     except KafkaUnavailableError as error:
-        group = redrive_group(settings.kafka_consumer_group)
-        click.echo(f"Note: how far a redrive is cannot be told: {error} (group {group}, DESCRIBE)", err=True)
+        click.echo(f"Note: how far a redrive is cannot be told: {error}", err=True)
         return {}
 
 
