@@ -28,9 +28,10 @@ from worker.errors import KafkaStoppedError, SettingsError
 # How often the positions of quiet partitions are looked at: they move past transaction markers without any record.
 POSITIONS_INTERVAL_SECONDS = 0.25
 GATHER_SECONDS = 0.005
-# How long the broker's answer to a new client may take.
-ASK_SECONDS = 5.0
+# How long nobody asks for the group after its right was refused: each question costs a client of its own.
+SHUT_OUT_SECONDS = 30.0
 
+_NOT_ALLOWED = KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED).str()
 _ONE_ID_TWICE = ". Usually another process has the same group.instance.id: KAFKA_CLIENT must give each its own"
 
 
@@ -78,6 +79,7 @@ class Consumer:
         self._joined = False
         self._hint = _ONE_ID_TWICE if "group.instance.id" in properties else ""
         self._fatal: KafkaError | None = None
+        self._join_at: float | None = None
         self._looked_at = float("-inf")
         self._consumer = self._client()
 
@@ -107,35 +109,30 @@ class Consumer:
             records.setdefault(tp, []).append(record_of(message))
         if self._fatal is not None:
             self._begin_again(self._fatal)
+        self._join_again()
         self._started.update({tp: chunk[-1].next_offset for tp, chunk in records.items() if tp in self._started})
         return Chunk(records, self._positions() if not records else {})
 
     def _begin_again(self, fatal: KafkaError) -> None:
         """Under KIP-848 a refused right to the group is the end of a client: a successor goes on asking for it.
 
-        Librdkafka says that it is fatal, but not why other than in words, so the successor has to find out, before it
-        joins: a fenced static member must not come back. KafkaStoppedError where that was not the reason.
+        Librdkafka says that it is fatal, and why in its own words alone. KafkaStoppedError where that was not the
+        reason: a fenced static member must not come back.
         """
-        successor = self._client()
-        if not self._may_not_join(successor):
-            successor.close()
+        if _NOT_ALLOWED not in fatal.str():
             raise KafkaStoppedError(f"Kafka says this client cannot go on: {fatal.str()}{self._hint}")
-        # before the old one is closed, which may tell of a revocation: nothing could be committed
+        # before the client is closed, which may tell of a revocation: nothing could be committed
         self._listener.shut_out(advised("GROUP_AUTHORIZATION_FAILED", fatal.str()))
         self._consumer.close()
-        self._consumer, self._fatal, self._joined = successor, None, False
+        self._consumer, self._fatal, self._joined = self._client(), None, False
         self._started.clear()
         self._paused.clear()
-        self.subscribe(self._topics)
+        self._join_at = time.monotonic() + SHUT_OUT_SECONDS
 
-    @staticmethod
-    def _may_not_join(client: KafkaConsumer) -> bool:
-        """Whether the broker refuses to name the group's coordinator, which a new client asks for by itself."""
-        return any(
-            error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
-            for message in client.consume(1, ASK_SECONDS)
-            if (error := message.error()) is not None
-        )
+    def _join_again(self) -> None:
+        if self._join_at is not None and time.monotonic() >= self._join_at:
+            self._join_at = None
+            self.subscribe(self._topics)
 
     def _positions(self) -> dict[TopicPartition, int]:
         now = time.monotonic()

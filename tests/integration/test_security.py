@@ -339,18 +339,26 @@ def test_a_right_to_read_that_is_taken_away_at_work_is_said_until_it_is_given_ba
 
 @pytest.mark.soak
 @pytest.mark.parametrize(
-    ("protocol", "seconds"),
+    ("protocol", "seconds", "kept"),
     [
-        pytest.param("classic", 40, id="classic"),
+        pytest.param("classic", 40, [], id="classic"),
         # to the client it is the end: another one takes its place
-        pytest.param("consumer", 20, id="kip-848"),
+        pytest.param("consumer", 20, [], id="kip-848"),
+        pytest.param("consumer", 20, [AclOperation.DESCRIBE], id="kip-848, which may still be looked at"),
     ],
 )
 def test_a_right_to_the_group_that_is_taken_away_at_work_is_said_until_it_is_given_back(
-    secure: SecureKafka, sandbox: Sandbox, start_worker: StartWorker, protocol: str, seconds: int
+    secure: SecureKafka,
+    sandbox: Sandbox,
+    start_worker: StartWorker,
+    protocol: str,
+    seconds: int,
+    kept: list[AclOperation],
 ) -> None:
     stage = staged(secure)
     secure.set_password(stage.user, PASSWORD)
+    for operation in kept:
+        secure.grant(stage.user, [Right(ResourceType.GROUP, stage.group, operation)])
     worker = start_worker(**settings(stage, sandbox), KAFKA_GROUP_PROTOCOL=protocol)
     wait_until(stage.settled, 40, "all is committed")
     wait_until(worker.is_ready, 40, "ready")
