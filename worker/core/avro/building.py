@@ -55,6 +55,7 @@ class Builder(Generic[Result]):
         self._names = names
         self._recursive = recursive
         self._records: dict[tuple[str, int], Step[Result]] = {}
+        self._others: dict[tuple[str, int], Step[Result]] = {}
 
     def of(self, schema: Any, level: int = 0) -> Step[Result]:
         """The function for this schema, inside `level` rounds of a recursive type."""
@@ -62,6 +63,14 @@ class Builder(Generic[Result]):
             schema = self._names.get(schema, schema)
         if is_record(schema):
             return self._later(schema, level) if schema["name"] in self._recursive else self._record(schema, level)
+        # by how it is written: free objects repeat a union of all their values at every depth, and with functions of
+        # their own the shipped schema's five depths would take 8 MB
+        key = repr(schema), level
+        if key not in self._others:
+            self._others[key] = self._other(schema, level)
+        return self._others[key]
+
+    def _other(self, schema: Any, level: int) -> Step[Result]:
         if isinstance(schema, list):
             return self._makers["union"](schema, lambda inner: self.of(inner, level))
         kind = schema if isinstance(schema, str) else schema["type"]
