@@ -5,11 +5,8 @@
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from worker.errors import SettingsError
 from worker.settings.checks import CHECKS, CONNECT_TIMEOUT_SECONDS
@@ -33,22 +30,6 @@ API_KEY_PLACE = "it is found in Dreamdata under Data Platform > Sources > Server
 
 # their values may hold a password whatever their name says, so no message repeats them
 _UNQUOTED = frozenset((*SECRETS, "kafka_client", "dreamdata_url", "schema_registry_url"))
-
-
-class _Source(PydanticBaseSettingsSource):
-    """Hands over what `gather` found; the rest are defaults."""
-
-    def __init__(self, settings_class: type[BaseSettings], values: Mapping[str, Value]) -> None:
-        super().__init__(settings_class)
-        self._values = values
-
-    # Any: pydantic's signature
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        value = self._values.get(field_name)
-        return (value.raw if value is not None else None), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        return {name: value.raw for name, value in self._values.items()}
 
 
 def load(env: Mapping[str, str], config_file: Path | None = None, *, api_key_required: bool = True) -> Settings:
@@ -100,16 +81,7 @@ def _validated(values: Mapping[str, Value]) -> tuple[Settings, dict[str, str]]:
 
 
 def _made(values: Mapping[str, Value]) -> Settings:
-    class Sourced(Settings):
-        """Reads what was gathered, and not the process's environment behind the caller's back."""
-
-        @classmethod
-        def settings_customise_sources(
-            cls, settings_cls: type[BaseSettings], *_: PydanticBaseSettingsSource, **__: PydanticBaseSettingsSource
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return (_Source(settings_cls, values),)
-
-    settings = Sourced()
+    settings = Settings.model_validate({name: value.raw for name, value in values.items()})
     settings._origins = {name: value.origin for name, value in values.items()}
     return settings
 

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import Field, PrivateAttr, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 
 import worker
 from worker.core.decisions import TraitsPlacement
@@ -45,13 +44,13 @@ def shipped_schemas() -> Path:
     return inside if inside.is_dir() else package.parent / "schemas"
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """What one worker was told. Frozen; nothing below the commands reads the environment.
 
     An attribute is the variable's name in lower case. `load` makes it, after every check.
     """
 
-    model_config = SettingsConfigDict(
+    model_config = ConfigDict(
         frozen=True,
         extra="forbid",
         validate_default=False,
