@@ -5,8 +5,10 @@ machine takes.
 import json
 import queue
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -28,6 +30,10 @@ def batch(number: int, *, partition: int = 0) -> Batch:
     payload = str(number).encode()
     item = Item(Record(number, 0, None, None), payload, f"evt_{number}", "page", False, SchemaRef.of_id(7))
     return Batch(number, tp(partition), 1, number, number + 1, (item,), ENVELOPE_BYTES + len(payload))
+
+
+class Items(list[Item]):
+    """Ones of which it can be known whether anybody still has them."""
 
 
 def numbers(batches: list[Batch]) -> list[int]:
@@ -481,6 +487,16 @@ def test_an_answer_may_come_from_the_moment_a_request_may_start_until_it_is_repo
         on_the_wire.answer(answered())
         assert rig.reported() == 1
         wait_until(lambda: rig.sender.quiet_seconds() == float("inf"), PATIENCE_SECONDS, "nothing is to be sent")
+
+
+def test_a_thread_without_work_keeps_nothing_of_its_last_batch() -> None:
+    with running() as rig:
+        sent = replace(batch(1), items=Items(batch(1).items))
+        held = weakref.ref(sent.items)
+        rig.sender.deliver(sent, retry=0, probe=False)
+        del sent
+        assert rig.answer_next(answered()) == 1
+        wait_until(lambda: held() is None, PATIENCE_SECONDS, "the batch is let go")
 
 
 def test_a_closed_sender_starts_nothing_more() -> None:
