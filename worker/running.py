@@ -133,8 +133,9 @@ def bound_the_allocator() -> bool:
 
 
 def calm_the_collector() -> None:
-    """What is there by now, libraries above all, stays to the end: it is not looked through again."""
-    gc.collect()
+    """What is there by now, libraries above all, stays to the end: it is not looked through again, nor once more before
+    that (what little garbage imports have left behind stays with it).
+    """
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
 

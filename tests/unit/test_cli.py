@@ -51,6 +51,22 @@ def run_does(monkeypatch: pytest.MonkeyPatch) -> dict[str, BaseException | int]:
     return script
 
 
+@pytest.mark.parametrize("collecting", ["enable", "disable"])
+def test_nothing_is_collected_while_a_command_is_imported(collecting: str) -> None:
+    code = (
+        "import gc, importlib.abc, sys, worker.cli as c\n"
+        "class Seen(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        seen.add(gc.isenabled())\n"
+        "seen = set()\n"
+        "sys.meta_path.insert(0, Seen())\n"
+        f"gc.{collecting}()\n"
+        "c.cli.get_command(c.click.Context(c.cli), 'tap')\n"
+        "print(seen, gc.isenabled())"
+    )
+    assert last_line_of(code) == f"{{False}} {collecting == 'enable'}"
+
+
 def test_help_lists_every_command_with_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended("--help") == 0
     page = " ".join(capsys.readouterr().out.split())
