@@ -61,8 +61,11 @@ class Batch:
     def body(self, sent_at: str) -> bytes:
         """The body as sent: exactly `size` bytes. `sent_at` is new at every attempt, the id never changes."""
         identifier = batch_id(item.message_id for item in self.items)
-        head = _HEAD % (identifier.encode("ascii"), sent_at.encode("ascii"))
-        return b"%b%b%b" % (head, b",".join([item.payload for item in self.items]), _TAIL)
+        parts = [item.payload for item in self.items]
+        # the envelope rides on the first and the last: put around all of them, it would copy the whole body once more
+        parts[0] = _HEAD % (identifier.encode("ascii"), sent_at.encode("ascii")) + parts[0]
+        parts[-1] += _TAIL
+        return b",".join(parts)
 
 
 def largest_payload_bytes(max_bytes: int) -> int:
