@@ -160,6 +160,9 @@ class Committer:
         return transactional_producer(self._properties, f"{self._group}-{uuid4()}")
 
     def _produce(self, producer: Producer, record: Outgoing) -> None:
+        """Does not ask what became of it, which the end of the transaction tells: each question would leave the
+        interpreter to the loop's thread, and wait until that lets go of it, up to 5 ms under a backlog.
+        """
         while True:
             try:
                 producer.produce(
@@ -171,7 +174,6 @@ class Committer:
                     timestamp=record.timestamp_ms,
                     on_delivery=self._delivered,
                 )
-                producer.poll(0)
                 return
             except BufferError:
                 producer.poll(0.1)

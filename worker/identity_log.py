@@ -268,6 +268,8 @@ class _Reading:
             log = logs[TopicPartition(message.topic() or "", message.partition() or 0)]
             error = message.error()
             if error is None:
+                if log.place.tp in self._restored and message.value() is not None:
+                    continue  # only operators' words are news, and those have no value: the rest are workers' own
                 entry = log.take(message)
                 if entry is not None:
                     yield log, entry
