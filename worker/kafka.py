@@ -10,6 +10,7 @@ seek (seen with 2.16: the partition then starts at its end).
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -97,7 +98,7 @@ class Consumer:
 
     def poll(self, max_records: int, timeout_seconds: float) -> Chunk:
         """Reads what comes soon after a first record, for which it waits until the time-out; KafkaStoppedError."""
-        records: dict[TopicPartition, list[Record]] = {}
+        read: defaultdict[tuple[str, int], list[Record]] = defaultdict(list)
         # asked for all of them at once, the client would wait for all to come
         first = self._consumer.consume(1, max(0.0, timeout_seconds - GATHER_SECONDS))
         for message in first + self._consumer.consume(max_records - len(first), GATHER_SECONDS):
@@ -105,8 +106,8 @@ class Consumer:
             if error is not None:
                 self._on_message_error(message, error)
                 continue
-            tp = TopicPartition(message.topic() or "", message.partition() or 0)
-            records.setdefault(tp, []).append(record_of(message))
+            read[message.topic() or "", message.partition() or 0].append(record_of(message))
+        records = {TopicPartition(*place): chunk for place, chunk in read.items()}
         if self._fatal is not None:
             self._begin_again(self._fatal)
         self._join_again()
