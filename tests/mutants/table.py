@@ -43,6 +43,7 @@ EVENTS = "worker/core/events.py"
 PAYLOADS = "worker/core/payloads.py"
 COMMITTER = "worker/committer.py"
 LOOP = "worker/loop.py"
+CLIENT_PROPERTIES = "worker/client_properties.py"
 
 MUTANTS = (
     # offsets
@@ -492,6 +493,14 @@ MUTANTS = (
         "                outside.flush()\n",
         "leaked: what is known runs ahead of what is delivered, and other bodies are sent after a crash",
         killers=("tests/crash/test_refused_writes.py",),
+    ),
+    Mutant(
+        "topics made by whoever asks for them",
+        CLIENT_PROPERTIES,
+        '        "allow.auto.create.topics": "false",\n',
+        "",
+        "lost and leaked: a deleted dead-letter topic comes back with a week's retention, an identity log uncompacted",
+        killers=("tests/integration/test_dead_letters.py",),
     ),
     Mutant(
         "metadata renewed for an old commit",
