@@ -107,11 +107,13 @@ class Consumer:
                 self._on_message_error(message, error)
                 continue
             read[message.topic() or "", message.partition() or 0].append(record_of(message))
-        records = {TopicPartition(*place): chunk for place, chunk in read.items()}
         if self._fatal is not None:
             self._begin_again(self._fatal)
         self._join_again()
-        self._started.update({tp: chunk[-1].next_offset for tp, chunk in records.items() if tp in self._started})
+        # A partition may have left, and come back, between two records of one poll: what was read before is the former
+        # assignment's, and the new one has not been started.
+        records = {tp: chunk for place, chunk in read.items() if (tp := TopicPartition(*place)) in self._started}
+        self._started.update({tp: chunk[-1].next_offset for tp, chunk in records.items()})
         return Chunk(records, self._positions() if not records else {})
 
     def _begin_again(self, fatal: KafkaError) -> None:
@@ -246,7 +248,8 @@ class Consumer:
         if error.fatal() or error.code() == KafkaError._FATAL:  # a consumer's own come without the mark (2.16)
             self._fatal = error
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-            self._listener.out_of_range(tp)
+            if tp in self._started:
+                self._listener.out_of_range(tp)
         elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED and tp in self._started:
             self._listener.refused(tp, advised(error.name(), f"{tp}: {error.str()}"))
         elif error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:

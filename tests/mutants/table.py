@@ -44,6 +44,7 @@ PAYLOADS = "worker/core/payloads.py"
 COMMITTER = "worker/committer.py"
 LOOP = "worker/loop.py"
 CLIENT_PROPERTIES = "worker/client_properties.py"
+KAFKA = "worker/kafka.py"
 
 MUTANTS = (
     # offsets
@@ -493,6 +494,14 @@ MUTANTS = (
         "                outside.flush()\n",
         "leaked: what is known runs ahead of what is delivered, and other bodies are sent after a crash",
         killers=("tests/crash/test_refused_writes.py",),
+    ),
+    Mutant(
+        "records of a former assignment handed out",
+        KAFKA,
+        "if (tp := TopicPartition(*place)) in self._started}",
+        "if (tp := TopicPartition(*place))}",
+        "doubled: a partition that came back begins with what was read before it left",
+        killers=("tests/integration/test_consumer.py",),
     ),
     Mutant(
         "topics made by whoever asks for them",
