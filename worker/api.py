@@ -71,11 +71,12 @@ class Api:
     def post(self, body: bytes) -> Answer:
         """Sends one body and waits for its answer. Raises only what `key` raises."""
         key = self._key()
-        session, deadline = self._line()
         started_at = self._clock()
-        deadline.at = started_at + self._timeout_seconds
         try:
-            response = self._send(session, body, key)
+            request = self._prepared(body, key)
+            session, deadline = self._line()
+            deadline.at = started_at + self._timeout_seconds
+            response = self._send(session, request)
         except _FAILURES as error:
             failure, reason = _failure(error)
             return Answer(None, started_at, self._clock(), body=_clipped(reason, key), failure=failure)
@@ -96,7 +97,7 @@ class Api:
         for session in sessions:
             session.close()
 
-    def _send(self, session: requests.Session, body: bytes, key: str) -> requests.Response:
+    def _prepared(self, body: bytes, key: str) -> requests.PreparedRequest:
         request = requests.Request("POST", self._url, data=body, headers={"Content-Type": "application/json"}).prepare()
         request.headers.update(
             {
@@ -105,14 +106,16 @@ class Api:
                 "Accept": "*/*",
             }
         )
-        settings = session.merge_environment_settings(request.url, {}, None, None, None)
+        return request
+
+    def _send(self, session: requests.Session, request: requests.PreparedRequest) -> requests.Response:
         # Not `session.post`: that one puts what .netrc says over our header, keeps cookies, and swallows the whole body
         # of a redirect, however long, although it was told not to follow it.
         return session.get_adapter(self._url).send(
             request,
             timeout=(self._connect_timeout_seconds, self._timeout_seconds),
-            verify=settings["verify"] or True,
-            proxies=settings["proxies"],
+            verify=session.verify or True,
+            proxies=session.proxies,
         )
 
     def _line(self) -> tuple[requests.Session, "_Deadline"]:
@@ -120,6 +123,9 @@ class Api:
         line: tuple[requests.Session, _Deadline] | None = getattr(self._local, "line", None)
         if line is None:
             session, deadline = requests.Session(), _Deadline(self._clock)
+            # a process's environment stays as it is, and to look through it costs more the more variables there are
+            settings = session.merge_environment_settings(self._url, {}, None, None, None)
+            session.verify, session.proxies = settings["verify"], settings["proxies"]
             for scheme in ("http://", "https://"):
                 session.mount(scheme, _Adapter(deadline))
             with self._lock:
