@@ -45,8 +45,8 @@ def consumer_properties(settings: Settings, group: str | None = None) -> dict[st
         # A small queue keeps memory low; the short back-off keeps it from costing a second's pause whenever full.
         "queued.max.messages.kbytes": 512,
         # A fetch is held in memory as a whole until its last record is handed out; a larger record is fetched alone.
-        "fetch.max.bytes": 1_000_000,
-        # Two partitions in each, not one, so that lanes fill side by side and fewer batches wait.
+        "fetch.max.bytes": 2_000_000,
+        # Four partitions in each, not two, so that lanes fill side by side and fewer batches wait.
         "max.partition.fetch.bytes": 500_000,
         "fetch.queue.backoff.ms": 5,
         # How long a resumed partition may wait for the fetch that is under way for the others.
