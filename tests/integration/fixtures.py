@@ -12,6 +12,7 @@ import pytest
 
 from tests.integration.cluster import Cluster
 from tests.integration.harness import WorkerProcess
+from tests.integration.secure_kafka import SecureKafka
 from worker.demo.broker import EmbeddedKafka
 from worker.demo.jars import find_java
 from worker.demo.process import RUN
@@ -36,6 +37,14 @@ def kafka() -> Iterator[str]:
         pytest.skip(f"no embedded Kafka on this machine: {fetched.stderr}")
     with EmbeddedKafka.start(java=find_java(os.environ)) as broker:
         yield broker.bootstrap_servers
+
+
+@pytest.fixture(scope="module")
+def secure(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
+    """One for all tests of a file; each has a topic, a group and a user of its own."""
+    secure = SecureKafka.start(tmp_path_factory.mktemp("tls"), find_java(os.environ))
+    yield secure
+    secure.stop()
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,5 @@
 """The rights of the operator's commands: those that their pages list are enough, and one that is missing is named."""
 
-import os
-from collections.abc import Iterator
-
 import pytest
 from confluent_kafka.admin import AclOperation, ResourceType  # type: ignore[attr-defined]  # in no __all__ of its own
 
@@ -12,15 +9,7 @@ from tests.integration.harness import WorkerProcess, wait_until
 from tests.integration.secure_kafka import Right, SecureKafka
 from tests.integration.signals import ids
 from tests.integration.test_security import PASSWORD, Stage, settings, staged
-from worker.demo.jars import find_java
 from worker.sandbox import Sandbox
-
-
-@pytest.fixture(scope="module")
-def secure(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
-    secure = SecureKafka.start(tmp_path_factory.mktemp("tls"), find_java(os.environ))
-    yield secure
-    secure.stop()
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 """TLS, SASL and ACLs: they work; what is wrong about them is said clearly, seldom, and mends itself."""
 
-import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,18 +23,9 @@ from tests.integration.secure_kafka import (
 )
 from tests.integration.signals import signals
 from tests.integration.test_delivery import settled
-from worker.demo.jars import find_java
 from worker.sandbox import Sandbox
 
 PASSWORD = "right-password"
-
-
-@pytest.fixture(scope="module")
-def secure(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
-    """One for all tests of this file; each has a topic, a group and a user of its own."""
-    secure = SecureKafka.start(tmp_path_factory.mktemp("tls"), find_java(os.environ))
-    yield secure
-    secure.stop()
 
 
 @dataclass(frozen=True, slots=True)
